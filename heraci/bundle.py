@@ -1,0 +1,292 @@
+"""The bundle: what compiling found, as frozen values, and as `bundle.json` beside the YAML.
+
+A bundle is data, and untrusted data: it is made where strangers' code may run and read where
+secrets are. So nothing of it is trusted that can be computed anew (digests are), and reading it
+checks every type and refuses a path that leaves the bundle's folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from heraci import document
+from heraci.errors import BundleError
+
+SCHEMA = "heraci.bundle/v1"
+INDEX = "bundle.json"
+
+
+class Severity(StrEnum):
+    """How much a finding weighs; GitHub's three levels, the gravest first."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+class Status(StrEnum):
+    """What became of one experiment between base and head."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"  # affected by the change, yet its manifests are the same
+    REMOVED = "removed"
+    COMPILED = "compiled"  # nothing was compared: no base, or comparing was switched off
+    FAILED = "failed"
+
+
+class Origin(StrEnum):
+    """Who says that a resource is required."""
+
+    MANIFEST = "manifest"
+    ENVIRONMENT = "environment"
+    COMPILING = "compiling"  # the experiment asked the Kubernetes API for it while compiling
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What a person should know about the work at hand.
+
+    `rule` is a stable kebab-case id; `file` is relative to the repository's root, in POSIX form;
+    `line` counts from 1.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    experiment: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Requirement:
+    """One cluster resource that a manifest, an Environment or a script asks for.
+
+    `namespace` is None where the target's own is meant. `access` holds PVC access modes and
+    `storage` a Kubernetes quantity; both only where something declares them. `source` is the
+    `file:line` that needs it, `template` the Argo template.
+    """
+
+    kind: str
+    name: str
+    api_version: str = "v1"
+    namespace: str | None = None
+    keys: tuple[str, ...] = ()
+    access: tuple[str, ...] = ()
+    storage: str | None = None
+    origin: Origin = Origin.MANIFEST
+    template: str | None = None
+    source: str | None = None
+    optional: bool = False
+
+    def __str__(self) -> str:
+        """Kind, namespace where one is given, and name: `PersistentVolumeClaim/argo/data`."""
+        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """One Kubernetes document, and where it comes from.
+
+    `name` is the document's name, else its generateName. `file` is relative to the bundle's
+    folder, `index` counts the documents of that file from 0. `sources` maps `""` (the workflow),
+    `TEMPLATE` and `TEMPLATE/TASK` to `file:line`.
+    """
+
+    kind: str
+    name: str
+    namespace: str | None = None
+    digest: str
+    document: Mapping[str, Any] = field(repr=False)
+    file: str | None = None
+    index: int = 0
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    requirements: tuple[Requirement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledExperiment:
+    """One experiment at head, and its manifests at base beside it.
+
+    `path` is the entry file, `source_files` all files of the repository that decided the result.
+    `base_error` says why there is nothing to compare with. `pins` are the resolved versions of its
+    own environment, empty where heraci's was used. `log` is what it printed, raw and cut to size:
+    escape it before it is shown.
+    """
+
+    name: str
+    path: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+    source_files: tuple[str, ...] = ()
+    python: str | None = None
+    hera: str | None = None
+    pins: tuple[str, ...] = ()
+    manifests: tuple[Manifest, ...] = ()
+    base_manifests: tuple[Manifest, ...] = ()
+    base_error: str | None = None
+    requirements: tuple[Requirement, ...] = ()
+    log: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """All that a review, an assertion or a submission needs to know of one compilation.
+
+    `settings` are those that reached the experiments, never a secret; `versions` name heraci,
+    Python and what else decides the bytes.
+    """
+
+    target: str | None = None
+    commit: str | None = None
+    dirty: bool = False
+    base: str | None = None
+    merge_base: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    experiments: tuple[CompiledExperiment, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def manifests(self) -> Iterable[tuple[CompiledExperiment, Manifest]]:
+        """Each manifest of the head with the experiment that made it."""
+        return ((each, manifest) for each in self.experiments for manifest in each.manifests)
+
+    def error_findings(self) -> tuple[Finding, ...]:
+        """The findings that make the work at hand not right."""
+        return tuple(each for each in self.findings if each.severity is Severity.ERROR)
+
+
+def plain(value: Any) -> Any:
+    """Turn a value of this module into JSON's types, leaving out what stands at its default."""
+    if is_dataclass(value):
+        pairs = ((each, getattr(value, each.name)) for each in fields(value))
+        return {each.name: plain(item) for each, item in pairs if not _is_default(each, item)}
+    if isinstance(value, tuple | list):
+        return [plain(each) for each in value]
+    return value
+
+
+def _is_default(entry: Any, value: Any) -> bool:
+    if entry.default_factory is not MISSING:
+        return bool(value == entry.default_factory())
+    return entry.default is not MISSING and bool(value == entry.default)
+
+
+def index_line(experiment: CompiledExperiment) -> str:
+    """Write one experiment as the one line that it has in `bundle.json`.
+
+    The head's documents are left to their YAML files; the base's are held here.
+    """
+    record = plain(experiment)
+    for manifest in record.get("manifests", ()):
+        del manifest["document"]
+    return _json(record)
+
+
+def index(bundle: Bundle, lines: Iterable[str]) -> str:
+    """Write `bundle.json`: a line for each experiment, so that two of them can be compared."""
+    head = plain(replace(bundle, experiments=(), findings=()))
+    findings = [_json(plain(each)) for each in bundle.findings]
+    parts = [f"{_json(key)}: {_json(value)}" for key, value in ({"schema": SCHEMA} | head).items()]
+    parts.append(f'"experiments": {_lines(lines)}')
+    parts.append(f'"findings": {_lines(findings)}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _lines(items: Iterable[str]) -> str:
+    text = ",\n".join(items)
+    return f"[\n{text}\n]" if text else "[]"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def read_index(text: str | bytes, origin: str) -> dict[str, Any]:
+    """Parse `bundle.json` and check that it is one; BundleError names `origin`."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"{origin} is not JSON: {error}. Compile again to renew it.") from error
+    found = data.get("schema") if isinstance(data, dict) else None
+    if found != SCHEMA:
+        raise BundleError(
+            f"{origin} has the schema {found!r}, this heraci reads {SCHEMA!r}. "
+            "Compile again with this version."
+        )
+    return dict(data)
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle back, its YAML with it, and take each digest anew.
+
+    Raises BundleError for what is missing, malformed, outside the folder, or not what the index
+    says of it.
+    """
+    from pydantic import TypeAdapter, ValidationError  # not at import: `--help` must stay light
+
+    path = folder / INDEX
+    try:
+        data = read_index(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise BundleError(
+            f"{path} does not exist: {folder} holds no bundle. Run `heraci compile` first."
+        ) from None
+    data.pop("schema")
+    files: dict[str, list[Any]] = {}
+    for experiment in data.get("experiments", ()):
+        for manifest in experiment.get("manifests", ()):
+            manifest["document"] = _document(folder, manifest, files)
+    try:
+        bundle = TypeAdapter(Bundle).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(each) for each in first["loc"])
+        raise BundleError(f"{path}: {where}: {first['msg']}") from None
+    for experiment in bundle.experiments:
+        for manifest in (*experiment.manifests, *experiment.base_manifests):
+            _check_digest(path, manifest)
+    return bundle
+
+
+def _document(folder: Path, manifest: Any, files: dict[str, list[Any]]) -> Any:
+    name = manifest.get("file")
+    if not isinstance(name, str) or not is_inside(name):
+        raise BundleError(f"{folder / INDEX} names a file outside the bundle: {name!r}")
+    if name not in files:
+        path = folder / name
+        try:
+            if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+                raise BundleError(f"{path} is a link, a bundle holds plain files only")
+            files[name] = document.load(path.read_bytes())
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise BundleError(f"{path} is not UTF-8 text") from error
+        except document.YAMLError as error:
+            raise BundleError(f"{path} is not YAML: {error}") from error
+    documents, number = files[name], manifest.get("index", 0)
+    if not isinstance(number, int) or not 0 <= number < len(documents):
+        raise BundleError(f"{folder / name} holds no document {number}")
+    return documents[number]
+
+
+def _check_digest(path: Path, manifest: Manifest) -> None:
+    if (found := document.digest(manifest.document)) != manifest.digest:
+        raise BundleError(
+            f"{path}: {manifest.kind}/{manifest.name} has the digest {found}, "
+            f"the index says {manifest.digest}: the bundle was changed after it was compiled."
+        )
+
+
+def is_inside(path: str) -> bool:
+    """Tell whether a POSIX path, taken literally, stays inside the folder it is relative to."""
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts
