@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ GIT_ENVIRON = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one switch that writes golden files."""
+    parser.addoption(
+        "--rewrite-golden", action="store_true", help="write golden files instead of comparing"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to write golden files where nobody reads their diff."""
+    if config.getoption("rewrite_golden") and os.environ.get("CI"):
+        raise pytest.UsageError("--rewrite-golden is not for CI: the tests would always pass")
+
+
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give the test an environ that no machine shapes, and an empty HOME of its own."""
@@ -52,3 +66,17 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 def repository(tmp_path: Path) -> Repository:
     """Make an empty Git repository on the branch `main`."""
     return Repository.create(tmp_path / "repository")
+
+
+@pytest.fixture
+def golden(pytestconfig: pytest.Config) -> Callable[[Path, str], None]:
+    """Compare a text with a committed file, or write that file with `--rewrite-golden`."""
+
+    def compare(path: Path, text: str) -> None:
+        if pytestconfig.getoption("rewrite_golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"no golden file {path}: `pytest --rewrite-golden` writes it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
