@@ -1,0 +1,1 @@
+"""A real Kubernetes API server, etcd and Argo on loopback for the tests, without containers."""
