@@ -10,6 +10,8 @@ import pytest
 
 from tests.repository import Repository
 
+pytest_plugins = ["tests.cluster.fixtures"]
+
 # Names that heraci, Git, Argo, Kubernetes or a CI runner would listen to.
 FOREIGN = (
     "ACTIONS_",
