@@ -517,6 +517,9 @@ def build(experiment: Experiment | type[Experiment]) -> list[Workflow]:
     """What `workflow` returns, as a list of Hera's workflows."""
     if isinstance(experiment, type):
         experiment = instantiate(experiment)
+    if not callable(experiment.workflow):
+        cls = type(experiment)
+        raise _error(cls, f"{cls.__name__}.workflow must be a method: `def workflow(self)`")
     returned: Any = experiment.workflow()
     many = isinstance(returned, (list, tuple, Iterator))
     several: list[Any] = list(returned) if many else [returned]
@@ -667,22 +670,18 @@ def _part_of(cls: type[Experiment], name: str, base: type[_AnyPart]) -> type[_An
 
 def _annotation(cls: type[Experiment], name: str) -> Any:
     """What the nearest class that annotates the part says."""
-    owner = next(
-        each
-        for each in cls.__mro__
-        if issubclass(each, Experiment) and name in inspect.get_annotations(each)
-    )
-    declared = inspect.get_annotations(owner)[name]
-    if owner is Experiment:
-        return _PARTS[name]
-    if not isinstance(declared, str):
-        return declared
     try:
-        return eval(declared, dict(owner._known))  # noqa: S307 - the author's own annotation
+        for owner in (each for each in cls.__mro__ if issubclass(each, Experiment)):
+            declared = inspect.get_annotations(owner).get(name)
+            if owner is Experiment:
+                break
+            if isinstance(declared, str):
+                return eval(declared, dict(owner._known))  # noqa: S307 - the author's annotation
+            if declared is not None:
+                return declared
     except NameError as error:
-        raise _error(
-            cls, f"{cls.__name__}.{name} is annotated with {declared!r}, which is unknown: {error}"
-        ) from error
+        raise _error(cls, f"the annotation of {cls.__name__}.{name} is unknown: {error}") from error
+    return _PARTS[name]
 
 
 def _resource_type(annotation: Any) -> type[Resource] | None:
@@ -803,7 +802,8 @@ def _error(cls: type[Experiment], message: str) -> ExperimentError:
 
 def _error_in_workflow(experiment: Experiment, message: str) -> ExperimentError:
     cls = type(experiment)
-    code = cls.workflow.__code__
-    return ExperimentError(
-        f"{cls.__name__}.workflow {message}", file=code.co_filename, line=code.co_firstlineno
-    )
+    error = _error(cls, f"{cls.__name__}.workflow {message}")
+    code = getattr(inspect.unwrap(cls.workflow), "__code__", None)
+    if code is not None:
+        error.file, error.line = code.co_filename, code.co_firstlineno
+    return error
