@@ -57,8 +57,8 @@ class Platform(Environment):
 
 
 class Vintages(Inputs):
-    vintages: list[int] = [2009, 2012]  # noqa: RUF012 - pydantic copies it
-    boroughs: list[str] = ["LYON_8EME"]  # noqa: RUF012
+    vintages: list[int] = [2009, 2012]
+    boroughs: list[str] = ["LYON_8EME"]
     model_name: str = "lod2"
     scale: float | None = None
 
