@@ -22,7 +22,7 @@ from heraci.errors import GitError
 LINK = "link:"
 SUBMODULE = "submodule:"
 
-_PART = 1 << 18
+_PART = 1 << 14
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ZEROS = re.compile(r"0{40}(?:0{24})?")
 _EMPTY_TREES = frozenset(
