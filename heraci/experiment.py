@@ -454,6 +454,7 @@ _Whole = TypeVar("_Whole", bound=Experiment)
 class _Configuration:
     experiment: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     own_environment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -465,19 +466,23 @@ def configure(
     *,
     experiment: str | None = None,
     inputs: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
     own_environment: Mapping[str, Any] | None = None,
 ) -> None:
     """Set, for this process, what experiments are filled with; call it before the author's file.
 
+    `inputs` must be declared by the experiment. `arguments` (`--set name=value`) win over them, and
+    what is no input is passed over, for they are also for parsers of an author's own.
     `environment` is the target's table for all experiments: what a class does not declare is passed
-    over. `own_environment` is for this experiment alone, wins, and must be declared, as `inputs`
-    must. Without arguments everything is at its default again.
+    over. `own_environment` is for this experiment alone, wins, and must be declared. Without
+    arguments everything is at its default again.
     """
     global _configured  # noqa: PLW0603 - one experiment, one process
     _configured = _Configuration(
         experiment=experiment,
         inputs=dict(inputs or {}),
+        arguments={name.replace("-", "_"): each for name, each in (arguments or {}).items()},
         environment=dict(environment or {}),
         own_environment=dict(own_environment or {}),
     )
@@ -593,7 +598,9 @@ def _filled_environment(cls: type[Experiment]) -> Environment:
 def _filled_inputs(cls: type[Experiment]) -> Inputs:
     part = _part_of(cls, "inputs", Inputs)
     _refuse_unknown(cls, "input", part, _configured.inputs)
-    return _filled(cls, "inputs", part, _configured.inputs)
+    arguments = _configured.arguments
+    set_by_hand = {name: each for name, each in arguments.items() if name in part.model_fields}
+    return _filled(cls, "inputs", part, {**_configured.inputs, **set_by_hand})
 
 
 def _made_layout(cls: type[Experiment]) -> Layout:

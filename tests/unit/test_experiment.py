@@ -155,6 +155,16 @@ def test_table_of_a_target_changes_what_the_field_declares() -> None:
     }
 
 
+def test_arguments_win_over_inputs_and_leave_alone_what_is_none() -> None:
+    configure(
+        inputs={"vintages": [2018], "boroughs": ["BRON"]},
+        arguments={"vintages": "2021", "model-name": "lod1", "dry-run": "yes"},
+    )
+    assert instantiate(Collect).inputs == Vintages(
+        vintages=[2021], boroughs=["BRON"], model_name="lod1"
+    )
+
+
 def test_configure_without_arguments_forgets() -> None:
     configure(experiment="x", inputs={"vintages": [1]}, environment={"results": "y"})
     configure()
