@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# Type checkers know this name as true; importing `typing` would cost every start of heraci.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from heraci.experiment import (
