@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tokenize
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -162,6 +163,10 @@ def _renamed(each: Experiment, name: str) -> Experiment:
 
 def _printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _below(top: str, path: str) -> str:
@@ -323,6 +328,10 @@ def _known(module: str) -> bool:
     return module.partition(".")[0] in _HERA
 
 
+def _standard(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
 # --- what one experiment is made of -------------------------------------------------------------
 
 
@@ -409,7 +418,7 @@ class Sources:
         """Those of some files that another file below the experiments folder imports."""
         if not paths:
             return set()
-        wanted, words = set(paths), {_stem(path).encode() for path in paths}
+        wanted, words = set(paths), {_bytes(_stem(path)) for path in paths}
         scripts = [path for path in self.python if path.startswith(self._prefix)]
         self.load(scripts)
         found = set()
@@ -436,6 +445,16 @@ class Sources:
             edits_path=edits,
         )
 
+    def unresolved(self, entry: str, closure: Closure) -> set[str]:
+        """Top names that are neither in the repository nor known to be elsewhere."""
+        return {
+            each.module.partition(".")[0]
+            for path in closure.files
+            for each in self.imports(path).imports
+            if not (each.level or _known(each.module) or _standard(each.module))
+            and not self._resolve(each, path, entry, edits_path=closure.edits_path)
+        }
+
     def _walk(self, entry: str, files: dict[str, str | None], *, edits_path: bool) -> bool:
         """Add what is imported to `files`; whether one of them edits the module search path."""
         waiting = list(files)
@@ -452,8 +471,10 @@ class Sources:
     def _imported(self, path: str, entry: str, *, edits_path: bool) -> Iterator[str]:
         if self.tree.links:
             yield from self._links_to(path)
-        if self._package(dirname(path)):
-            yield join(dirname(path), "__init__.py")
+        for folder in _parents(path):
+            if not self._package(folder):
+                break
+            yield join(folder, "__init__.py")
         for each in self.imports(path).imports:
             yield from self._resolve(each, path, entry, edits_path=edits_path)
 
@@ -726,6 +747,7 @@ class _Comparison:
                     via = f" (via {importer})" if importer not in (None, each.path) else ""
                     yield f"{verb} {path}, which {self.changed[path]}{via}"
         yield from self._from_any_module(after, before, own)
+        yield from self._from_submodules(each, after, own)
         recorded = self.known.reads.get(each.name)
         if recorded is None:
             yield from self._from_mentions(after, before, own)
@@ -742,6 +764,13 @@ class _Comparison:
             yield f"may import any module ({word} at {path}:{line}); {what}"
         for path in (after.unparsable or before.unparsable)[:1]:
             yield f"may import any module ({path} is not text that Python reads); {what}"
+
+    def _from_submodules(self, each: Experiment, after: Closure, own: set[str]) -> Iterator[str]:
+        for path in self._submodules:
+            names = sorted(self.head.unresolved(each.path, after))
+            if names and path not in own:
+                verb = self.changed[path]
+                yield f"may import from the submodule {path}, which {verb} ({', '.join(names)})"
 
     def _first_of(self, paths: Sequence[str]) -> str:
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
@@ -774,9 +803,9 @@ class _Comparison:
         """Whether a source names a file: by its name, or loosely by its stem or its folder."""
         name = basename(path)
         owner = self._owner(path)
-        if owner and basename(owner).encode() not in text:
+        if owner and _bytes(basename(owner)) not in text:
             return None  # in another experiment's folder, and that is not named
-        if name.encode("utf-8", "surrogateescape") in text:
+        if _bytes(name) in text:
             return "reads"
         if path.endswith(".py") or owner or name in _SETTINGS:
             return None
@@ -911,7 +940,7 @@ class _Comparison:
     def _words(self, path: str) -> Iterator[bytes]:
         """What the text of any file says that imports this one, from outside its folder."""
         owner = self._owner(path)
-        yield (basename(owner) if owner else _stem(path)).encode("utf-8", "surrogateescape")
+        yield _bytes(basename(owner) if owner else _stem(path))
 
     def _beside(self, path: str) -> Iterator[str]:
         """Folders whose files may load this one without a word."""
@@ -943,7 +972,7 @@ def _contents(tree: Tree, folder: str | None) -> set[tuple[str, str]]:
 
 @lru_cache(maxsize=4096)
 def _word(word: str) -> re.Pattern[bytes]:
-    return re.compile(rb"(?<!\w)" + re.escape(word.encode("utf-8", "surrogateescape")) + rb"(?!\w)")
+    return re.compile(rb"(?<!\w)" + re.escape(_bytes(word)) + rb"(?!\w)")
 
 
 def _globs(pattern: str, folder: str) -> re.Pattern[str]:
