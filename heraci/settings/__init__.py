@@ -441,9 +441,9 @@ class Settings(BaseSettings):
         """Name, value and origin of each setting, secrets masked: what `heraci doctor` shows."""
         rows = []
         for name in type(self).model_fields:
-            for place, value in parts_of(name, getattr(self, name)):
-                origin = self._origins.get(place) or self._origins.get(name, DEFAULT)
-                rows.append((layers.kebab(place), shown(place, value), origin))
+            for key, value in parts_of(getattr(self, name)):
+                origin = self._origins.get(f"{name}{key}") or self._origins.get(name, DEFAULT)
+                rows.append((f"{layers.kebab(name)}{key}", shown(f"{name}{key}", value), origin))
         for name, (value, origin) in sorted(self._hera_config.items()):
             rows.append((f"hera-config.{name}", shown(name, value), origin))
         return rows
@@ -451,6 +451,8 @@ class Settings(BaseSettings):
 
 # Tables, which neither a flag nor a variable can write.
 FILE_ONLY = frozenset({"environment", "experiments", "target_experiments"})
+# A flag can be read by every user of the machine.
+NO_FLAG = frozenset({"argo_token", "github_token"})
 SECRETS = frozenset({"argo_token", "github_token", "index_url", "kubeconfig"})
 # What belongs to one run has no place in a file that holds for all.
 RUN_ONLY = frozenset(
@@ -491,6 +493,8 @@ def _validated(
 
     Each layer is checked by itself: so a message knows where the value is from.
     """
+    if not layer.values:
+        return {}
     try:
         read = settings(**layer.values)
     except ValidationError as error:

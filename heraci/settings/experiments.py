@@ -31,8 +31,9 @@ class ExperimentTable(BaseModel):
     arguments: values.Table = Field(
         {}, description="Arguments for the command line that the experiment itself parses."
     )
-    data: values.Lines = Field(
-        (), description="Files that it reads while compiling, as globs from the repository's root."
+    data: values.Lines | None = Field(
+        None,
+        description="Files that it reads while compiling, as globs from the repository's root.",
     )
     allow_network: bool | None = None
     pass_environ: values.PassedNames | None = None

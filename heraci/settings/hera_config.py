@@ -71,10 +71,7 @@ def _named_config(
 
 
 def _hera_config(path: Path, origin: str) -> HeraConfig:
-    from configargparse import (  # type: ignore[import-untyped]
-        ConfigFileParserException,
-        DefaultConfigFileParser,
-    )
+    from configargparse import ConfigFileParserException, DefaultConfigFileParser
 
     try:
         with path.open(encoding="utf-8") as stream:

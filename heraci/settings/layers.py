@@ -27,9 +27,11 @@ def kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-def flag_of(name: str) -> str:
-    """Write the flag of a field."""
-    return "--set" if name == "arguments" else f"--{kebab(name)}"
+def flag_of(name: str, value: object = None) -> str:
+    """Write the flag of a field, of a switch the one that turns it to this value."""
+    if name == "arguments":
+        return "--set"
+    return f"--no-{kebab(name)}" if value is False else f"--{kebab(name)}"
 
 
 def plain_layer(

@@ -8,17 +8,23 @@ from typing import Any
 
 from pydantic import BaseModel, ByteSize, SecretStr
 
+from heraci.settings.layers import kebab
 from heraci.settings.values import is_credential, without_credentials
 
 MASK = "***"
 
 
-def parts_of(name: str, value: object) -> Iterator[tuple[str, object]]:
+def parts_of(value: object) -> Iterator[tuple[str, object]]:
     """Take a table apart, so that each of its keys is shown with its own origin."""
-    if isinstance(value, dict):
-        yield from ((f"{name}.{key}", each) for key, each in value.items())
-    else:
-        yield name, value
+    if not isinstance(value, dict):
+        yield "", value
+        return
+    for key, each in value.items():
+        if isinstance(each, BaseModel):
+            said = [name for name in type(each).model_fields if name in each.model_fields_set]
+            yield from ((f".{key}.{kebab(name)}", getattr(each, name)) for name in said)
+        else:
+            yield f".{key}", each
 
 
 def shown(name: str, value: Any) -> str:
@@ -29,9 +35,6 @@ def shown(name: str, value: Any) -> str:
         return _masked(value.get_secret_value())
     if is_credential(name.rpartition(".")[2]):
         return MASK
-    if isinstance(value, BaseModel):
-        said = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return json.dumps(said, ensure_ascii=False)
     if isinstance(value, bool | dict | list):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, tuple):

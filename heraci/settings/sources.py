@@ -44,7 +44,9 @@ def flags_layer(flags: Mapping[str, Any], fields: Iterable[str]) -> Layer:
     if strangers:
         raise TypeError(f"no setting is called {', '.join(sorted(strangers))}")
     values = {name: value for name, value in flags.items() if value not in (None, "", [], ())}
-    return plain_layer(values, {name: flag_of(name) for name in values}, explicit=True)
+    return plain_layer(
+        values, {name: flag_of(name, value) for name, value in values.items()}, explicit=True
+    )
 
 
 def heraci_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Layer:
@@ -286,22 +288,32 @@ def target_of(
     brings a heraci.toml is judged by a base that has none.
     """
     tables = project.table.get("targets", {})
+    # What is no table at all is told elsewhere.
+    tables = tables if isinstance(tables, dict) else {}
     given = [layer for layer in explicit if "target" in layer.values]
-    default = project.table.get("default-target")
     names = [(layer.values["target"], layer.origins["target"]) for layer in given[:1] if tables]
-    if default is not None:
+    default = _default_target(project, mistakes)
+    if default:
         names.append((default, project.subject(["default-target"])))
     for name, subject in names:
-        if not isinstance(tables, dict) or name not in tables:
+        if name not in tables:
             meant = nearest(str(name), tables)
             advice = f"did you mean {meant}?" if meant else f"add [targets.{name}]."
             mistakes.append(f"{subject} names {name}, a target that {project.name} lacks: {advice}")
     if given:
         return str(given[0].values["target"]), []
-    return (str(default), [_default_target(project, str(default))]) if default else (None, [])
+    return default, [_default_target_layer(project, default)] if default else []
 
 
-def _default_target(project: ProjectFile, name: str) -> Layer:
+def _default_target(project: ProjectFile, mistakes: list[str]) -> str | None:
+    default = project.table.get("default-target")
+    if default is None or (isinstance(default, str) and default):
+        return default
+    mistakes.append(f"{project.subject(['default-target'])} must be a text, not {default!r}.")
+    return None
+
+
+def _default_target_layer(project: ProjectFile, name: str) -> Layer:
     origin = f"{project.origin()} default-target"
     return plain_layer({"target": name}, {"target": origin})
 

@@ -56,9 +56,11 @@ def _no_credentials(names: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse to pass on what speaks of a credential: a manifest could hold it, and is published."""
     wrong = [name for name in names if is_credential(name) or name == "KUBECONFIG"]
     if wrong:
-        raise ValueError(
-            f"without {', '.join(wrong)}: no experiment gets a credential, as its manifests are "
-            "published. Let the workflow take it from a Secret of the cluster"
+        raise PydanticCustomError(
+            UNSHOWN,
+            "without {names}: no experiment gets a credential, as its manifests are published. "
+            "Let the workflow take it from a Secret of the cluster",
+            {"names": ", ".join(wrong)},
         )
     return names
 
