@@ -26,7 +26,7 @@ from heraci.settings.experiments import (
 )
 from heraci.settings.mistakes import sentences, told
 from heraci.settings.shown import parts_of, shown
-from heraci.settings.values import Kubeconfig
+from heraci.settings.values import Kubeconfig, is_credential
 
 __all__ = ["ExperimentSettings", "Kubeconfig", "Settings"]
 
@@ -328,7 +328,7 @@ class Settings(BaseSettings):
         self._hera_config = {
             name: (value, config.origin)
             for config in reversed(configs)
-            for name, value in config.arguments.items()
+            for name, value in (config.arguments | config.withheld).items()
         }
         self._environ = {name: environ[name] for name in sorted(passed) if name in environ}
         self._found_secrets = (
@@ -339,12 +339,16 @@ class Settings(BaseSettings):
 
     def _check_passed(self) -> None:
         """Refuse to hand a secret to experiments under a name that does not tell."""
-        leaks = leaking(self._environ, self.secrets()) if self._environ else []
+        passed = {f"{name} (pass-environ)": value for name, value in self._environ.items()}
+        passed |= {f"{name} (--set)": str(value) for name, value in self.arguments.items()}
+        passed |= {
+            f"{name} (hera.config)": str(v) for name, v in self.hera_config_arguments.items()
+        }
+        leaks = leaking(passed, self.secrets()) if passed else []
         if leaks:
             raise SettingsError(
-                f"pass-environ lists {', '.join(leaks)}, which holds a secret, and heraci hands "
-                "none to an experiment: its manifests get published. Take it from a Secret of "
-                "the cluster."
+                f"A secret is in {', '.join(leaks)}, and heraci hands none to an experiment: its "
+                "manifests get published. Let the workflow take it from a Secret of the cluster."
             )
 
     @property
@@ -355,7 +359,13 @@ class Settings(BaseSettings):
     @property
     def hera_config_arguments(self) -> Mapping[str, Any]:
         """What hera.config files say to the experiments' own parsers; no credentials."""
-        return {name: value for name, (value, _) in sorted(self._hera_config.items())}
+        said = sorted(self._hera_config.items())
+        return {name: value for name, (value, _) in said if not is_credential(name)}
+
+    @property
+    def withheld_arguments(self) -> tuple[str, ...]:
+        """The names in hera.config files that speak of a credential, so that nobody gets them."""
+        return tuple(name for name in sorted(self._hera_config) if is_credential(name))
 
     def for_experiment(self, name: str) -> ExperimentSettings:
         """Merge what was asked of one experiment.

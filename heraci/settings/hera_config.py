@@ -31,8 +31,8 @@ class HeraConfig:
 
     layer: Layer
     origin: str
-    arguments: Mapping[str, Any] = field(repr=False)
-    withheld: Mapping[str, str] = field(repr=False)
+    arguments: dict[str, Any] = field(repr=False)
+    withheld: dict[str, str] = field(repr=False)
 
 
 def hera_configs(

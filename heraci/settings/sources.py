@@ -262,7 +262,7 @@ def _known(
     table: dict[str, Any] = _at(project, path)
     for key in [each for each in table if each not in known]:
         meant = nearest(key.replace("_", "-"), known)
-        advice = f"did you mean {meant}?" if meant else f"known here: {', '.join(sorted(known))}."
+        advice = f"did you mean {meant}?" if meant else "heraci doctor lists those there are."
         reason = refused.get(key.replace("-", "_"), f"is not a setting: {advice}")
         mistakes.append(f"{project.subject((*path, key))} {reason}")
     return {key: value for key, value in table.items() if key in known}

@@ -554,6 +554,9 @@ def test_hera_config(tmp_path: Path) -> None:
         "verbose": "true",
         "vintages": [2009, 2012],
     }
+    assert settings.withheld_arguments == ("db_password",)
+    rows = [row for row in settings.rows() if row[0] == "hera-config.db_password"]
+    assert rows == [("hera-config.db_password", "***", "hera.config (./hera.config)")]
     secrets = [each.get_secret_value() for each in settings.secrets()]
     assert "the-password-of-the-database" in secrets
 
@@ -787,7 +790,7 @@ a = "b"
 > line 1: targets.lab.experiments.x.enviroment is not a setting: did you mean environment?
 
 data = []
-> line 1: data is not a setting: known here: allow-network, argo-server, argo-ui, arguments, …
+> line 1: data is not a setting: heraci doctor lists those there are.
 
 dry-run = true
 > line 1: dry-run is for one run, not for a file: use --dry-run or HERACI_DRY_RUN.
@@ -1167,9 +1170,20 @@ def test_a_secret_is_not_passed_on_under_an_innocent_name(tmp_path: Path) -> Non
         REGION="eu",
     )
     assert told == (
-        "pass-environ lists CONNECTION, which holds a secret, and heraci hands none to an "
-        "experiment: its manifests get published. Take it from a Secret of the cluster."
+        "A secret is in CONNECTION (pass-environ), and heraci hands none to an experiment: its "
+        "manifests get published. Let the workflow take it from a Secret of the cluster."
     )
+
+
+def test_a_secret_is_no_argument(tmp_path: Path) -> None:
+    (tmp_path / "hera.config").write_text("auth = Bearer the-token-of-ci\nseed = 1\n")
+    told = refusal(
+        tmp_path,
+        flags={"arguments": ["x:login=token-of-argo", "seed=2"]},
+        ARGO_TOKEN="token-of-argo",
+        KUBECONFIG=KUBECONFIG,
+    )
+    assert told.startswith("A secret is in x:login (--set), auth (hera.config), and heraci")
 
 
 # --- the value itself
