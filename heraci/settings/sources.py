@@ -34,6 +34,8 @@ _SERVICE_VARIABLE = re.compile(
     r"HERACI_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+# As many names as a sentence can list.
+_FEW = 20
 # Relative to the file that names them, wherever heraci was started.
 _FILE_RELATIVE = ("ca_certificate", "cache_dir")
 
@@ -262,7 +264,9 @@ def _known(
     table: dict[str, Any] = _at(project, path)
     for key in [each for each in table if each not in known]:
         meant = nearest(key.replace("_", "-"), known)
-        advice = f"did you mean {meant}?" if meant else "heraci doctor lists those there are."
+        some = len(known) <= _FEW
+        others = f"known here: {', '.join(sorted(known))}." if some else "see docs/settings.md."
+        advice = f"did you mean {meant}?" if meant else others
         reason = refused.get(key.replace("-", "_"), f"is not a setting: {advice}")
         mistakes.append(f"{project.subject((*path, key))} {reason}")
     return {key: value for key, value in table.items() if key in known}
@@ -291,18 +295,23 @@ def target_of(
     # What is no table at all is told elsewhere.
     tables = tables if isinstance(tables, dict) else {}
     given = [layer for layer in explicit if "target" in layer.values]
-    names = [(layer.values["target"], layer.origins["target"]) for layer in given[:1] if tables]
     default = _default_target(project, mistakes)
-    if default:
-        names.append((default, project.subject(["default-target"])))
-    for name, subject in names:
-        if name not in tables:
-            meant = nearest(str(name), tables)
-            advice = f"did you mean {meant}?" if meant else f"add [targets.{name}]."
-            mistakes.append(f"{subject} names {name}, a target that {project.name} lacks: {advice}")
+    for layer in given[:1] if tables else []:
+        mistakes += _lacking(str(layer.values["target"]), layer.origins["target"], project, tables)
+    if default and default not in tables:
+        mistakes += _lacking(default, project.subject(["default-target"]), project, tables)
     if given:
         return str(given[0].values["target"]), []
     return default, [_default_target_layer(project, default)] if default else []
+
+
+def _lacking(
+    name: str, subject: str, project: ProjectFile, tables: Mapping[str, Any]
+) -> Iterator[str]:
+    if name not in tables:
+        meant = nearest(name, tables)
+        advice = f"did you mean {meant}?" if meant else f"add [targets.{name}]."
+        yield f"{subject} names {name}, a target that {project.name} lacks: {advice}"
 
 
 def _default_target(project: ProjectFile, mistakes: list[str]) -> str | None:

@@ -790,7 +790,11 @@ a = "b"
 > line 1: targets.lab.experiments.x.enviroment is not a setting: did you mean environment?
 
 data = []
-> line 1: data is not a setting: heraci doctor lists those there are.
+> line 1: data is not a setting: see docs/settings.md.
+
+[experiments.x]
+qqq = 1
+> line 2: experiments.x.qqq is not a setting: known here: allow-network, arguments, …
 
 dry-run = true
 > line 1: dry-run is for one run, not for a file: use --dry-run or HERACI_DRY_RUN.
@@ -1173,6 +1177,12 @@ def test_a_secret_is_not_passed_on_under_an_innocent_name(tmp_path: Path) -> Non
         "A secret is in CONNECTION (pass-environ), and heraci hands none to an experiment: its "
         "manifests get published. Let the workflow take it from a Secret of the cluster."
     )
+
+
+def test_a_secret_too_short_to_be_one_is_not_looked_for(tmp_path: Path) -> None:
+    """A token such as `eu` would be found in half of all values."""
+    settings = load(tmp_path, flags={"pass_environ": ["REGION"]}, ARGO_TOKEN="eu", REGION="eu-1")
+    assert settings.for_experiment("x").environ == {"REGION": "eu-1"}
 
 
 def test_a_secret_is_no_argument(tmp_path: Path) -> None:
