@@ -13,11 +13,13 @@ import re
 import sys
 import tokenize
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from io import BytesIO
+from itertools import accumulate
 from posixpath import basename, dirname, join, normpath
 from typing import Any, Protocol
 
@@ -73,20 +75,21 @@ def missing_entries(tree: Tree, entries: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in sorted(entries) if _named(tree, name, entries[name]) is None)
 
 
-def _find(sources: Sources, entries: Mapping[str, str]) -> tuple[Experiment, ...]:
+def _find(
+    sources: Sources, entries: Mapping[str, str], *, mark: bool = True
+) -> tuple[Experiment, ...]:
     tree, top = sources.tree, sources.experiments_dir
     named = [found for name, entry in entries.items() if (found := _named(tree, name, entry))]
     taken = {each.path for each in named if not each.function}
-    scanned = _python_below(tree, top)
-    folders = [dirname(path) for path in scanned if basename(path) == ENTRY]
-    folders = [folder for folder in folders if folder != top]
+    scanned = [path for path in sources.python if path.startswith(sources.prefix)]
+    folders = {path[: -len(ENTRY) - 1] for path in scanned if path.endswith(f"/{ENTRY}")} - {top}
     whole = [
-        Experiment(name=_printable(_below(top, folder)), path=join(folder, ENTRY), folder=folder)
-        for folder in folders
-        if join(folder, ENTRY) not in taken
+        Experiment(name=_printable(_below(top, folder)), path=f"{folder}/{ENTRY}", folder=folder)
+        for folder in sorted(folders)
+        if f"{folder}/{ENTRY}" not in taken
     ]
-    loose = _loose(scanned, set(folders))
-    single = _single(sources, [path for path in loose if path not in taken])
+    loose = [path for path in _loose(scanned, folders) if path not in taken]
+    single = _single(sources, loose, mark=mark)
     return tuple(sorted(_one_name_each(named, whole, single), key=lambda each: each.name))
 
 
@@ -103,39 +106,45 @@ def _named(tree: Tree, name: str, entry: str) -> Experiment | None:
     return Experiment(name=name, path=path, folder=folder, function=function or None, named=True)
 
 
-_NEVER = frozenset({"__pycache__", "node_modules", "site-packages"})
+_NEVER = re.compile("__pycache__/|node_modules/|site-packages/")
 
 
-def _python_below(tree: Tree, top: str) -> list[str]:
-    """The Python files of a folder, without hidden folders, caches and virtual environments."""
-    start = f"{top}/" if top else ""
-    below = [path for path in tree.files if path.startswith(start)]
-    environments = tuple(path[:-10] for path in below if path.endswith("pyvenv.cfg"))
+def _python(tree: Tree, prefix: str) -> list[str]:
+    """The Python files, without those of hidden folders, caches and virtual environments.
+
+    Where the experiments lie in a hidden folder themselves, that one counts.
+    """
+    environments = tuple(path[:-10] for path in tree.files if path.endswith("pyvenv.cfg"))
+    start = len(prefix)
     return [
         path
-        for path in below
+        for path in tree.files
         if path.endswith(".py")
-        and "/." not in path
-        and not path.startswith(environments or ("\0",))
-        and _NEVER.isdisjoint(path.split("/"))
+        and "/." not in (below := path[start:] if path.startswith(prefix) else path)
+        and below[0] != "."
+        and not _NEVER.search(path)
+        and not (environments and path.startswith(environments))
     ]
 
 
 def _loose(scanned: list[str], folders: set[str]) -> list[str]:
     """Files of no experiment folder."""
-    return [
-        path
-        for path in scanned
-        if basename(path) not in {"__init__.py", "conftest.py"}
-        and not any(parent in folders for parent in _parents(path))
-    ]
+    inside: dict[str, bool] = {}
+    loose = []
+    for path in scanned:
+        folder, _, name = path.rpartition("/")
+        if folder not in inside:
+            inside[folder] = any(each in folders for each in (folder, *_parents(folder)))
+        if not inside[folder] and name not in {"__init__.py", "conftest.py"}:
+            loose.append(path)
+    return loose
 
 
-def _single(sources: Sources, paths: Sequence[str]) -> list[Experiment]:
+def _single(sources: Sources, paths: Sequence[str], *, mark: bool) -> list[Experiment]:
     """The loose files that use Hera."""
     sources.scan(paths)
     using = [path for path in paths if sources.imports(path).uses_hera]
-    imported = sources.imported_among(using)
+    imported = sources.imported_among(using) if mark else ()
     top = sources.experiments_dir
     return [
         Experiment(name=_printable(_below(top, path)[:-3]), path=path, imported=path in imported)
@@ -162,6 +171,8 @@ def _renamed(each: Experiment, name: str) -> Experiment:
 
 
 def _printable(path: str) -> str:
+    if path.isascii():
+        return path
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -174,7 +185,7 @@ def _below(top: str, path: str) -> str:
 
 
 def _parents(path: str) -> Iterator[str]:
-    while path := dirname(path):
+    while path := path.rpartition("/")[0]:
         yield path
 
 
@@ -217,8 +228,7 @@ _DYNAMIC = re.compile(
     rb"|runpy|execfile|exec(?=\s*\())"
 )
 _EDITS_PATH = re.compile(
-    rb"\bsys\s*\.\s*path\b|\bfrom\s+sys\s+import\b.*\bpath\b|addsitedir"
-    rb"|PYTHONPATH"
+    rb"\bsys\s*\.\s*path\b|\bfrom\s+sys\s+import\b|\bsys\s+as\b|addsitedir|PYTHONPATH"
 )
 _IMPORT = re.compile(r"import\b(.*)", re.DOTALL)
 _FROM = re.compile(r"from\b\s*([.\s]*)([\w.\s]*?)\s*\bimport\b(.*)", re.DOTALL)
@@ -365,7 +375,7 @@ class Sources:
         self.tree = tree
         self.experiments_dir = "" if normpath(experiments_dir) == "." else normpath(experiments_dir)
         self._seen = {} if seen is None else seen
-        self._prefix = f"{self.experiments_dir}/" if self.experiments_dir else ""
+        self.prefix = f"{self.experiments_dir}/" if self.experiments_dir else ""
         self._texts: dict[str, bytes] = {}
 
     def load(self, paths: Iterable[str]) -> None:
@@ -404,7 +414,7 @@ class Sources:
     @cached_property
     def python(self) -> list[str]:
         """All files that can be imported, those of virtual environments left out."""
-        return _python_below(self.tree, "")
+        return _python(self.tree, self.prefix)
 
     @cached_property
     def _by_tail(self) -> Mapping[str, list[str]]:
@@ -419,7 +429,7 @@ class Sources:
         if not paths:
             return set()
         wanted, words = set(paths), {_bytes(_stem(path)) for path in paths}
-        scripts = [path for path in self.python if path.startswith(self._prefix)]
+        scripts = [path for path in self.python if path.startswith(self.prefix)]
         self.load(scripts)
         found = set()
         for path in scripts:
@@ -629,6 +639,18 @@ _READS = re.compile(
     rb"\bopen\s*\(|\.read\w*\s*\(|\bread_\w+|\bload\w*\s*\(|glob|listdir|iterdir|scandir"
     rb"|\bwalk\s*\(|\bgenfromtxt|Loader|get_data|\bfrom_file\w*|importlib.resources|pkgutil|subprocess|system"
 )
+_NO_TEXT = re.compile(rb"\0|coding[:=]")
+# Each pattern holds one of these: looking for them first is far quicker.
+_ANY_MODULE = (
+    *(b"import_module", b"__import__", b"spec_from_file", b"SourceFileLoader", b"load_source"),
+    *(b"runpy", b"exec", b"sys.path", b"from sys", b"sys as", b"addsitedir", b"PYTHONPATH"),
+    *(b"\0", b"coding:", b"coding="),
+)
+_ANY_FILE = (
+    *(b"open", b".read", b"read_", b"load", b"glob", b"listdir", b"iterdir", b"scandir"),
+    *(b"walk", b"genfromtxt", b"Loader", b"get_data", b"from_file", b"resources", b"pkgutil"),
+    *(b"subprocess", b"system"),
+)
 _SETTINGS = frozenset({"heraci.toml", "pyproject.toml", "hera.config"})
 _MANY_WORDS = 24  # beyond these, looking at everything costs less than looking for each
 
@@ -647,12 +669,27 @@ class _Comparison:
         seen: dict[str, Imports] = {}
         self.base, self.head = (Sources(tree, experiments_dir, seen) for tree in (base, head))
         self.known = known
+        self._owners: dict[str, str | None] = {}
+        self._mentioned: dict[bytes, Mapping[str, str]] = {}
         self.changed = _differences(base.files, head.files, known.output)
         self.after = _find(self.head, entries[1])
-        self.before = _find(self.base, entries[0])
-        self.folders = {e.folder for e in (*self.before, *self.after) if e.folder}
+        self.folders = {each.folder for each in self.after if each.folder}
+        self.before = self._found_before(entries)
+        self.folders |= {each.folder for each in self.before if each.folder}
+        self._owners.clear()
         self.python = [path for path in self.changed if path.endswith(".py")]
         self.other = [path for path in self.changed if not path.endswith(".py")]
+
+    def _found_before(
+        self, entries: tuple[Mapping[str, str], Mapping[str, str]]
+    ) -> tuple[Experiment, ...]:
+        """The base's experiments; the head's are the same where no file can have made another."""
+        same = entries[0] == entries[1] and all(
+            verb == "changed" and self._owner(path)
+            for path, verb in self.changed.items()
+            if path.endswith((".py", "pyvenv.cfg"))
+        )
+        return self.after if same else _find(self.base, entries[0], mark=False)
 
     def affected(self) -> Iterator[Affected]:
         """Pair the experiments of both ends, and judge each pair."""
@@ -710,7 +747,7 @@ class _Comparison:
             yield Affected(experiment=each, status=Change.MODIFIED, reasons=reasons, base=old)
 
     def _reasons(self, each: Experiment, old: Experiment) -> Iterator[str]:
-        own = set(self._own(each, old))
+        own = self._own(each, old)
         yield from (f"{path} {self.changed[path]}" for path in sorted(own))
         if each.path in self.near or old.path in self.near:
             yield from self._from_sources(each, old, own)
@@ -728,13 +765,12 @@ class _Comparison:
                 folders.setdefault(folder, []).append(path)
         return folders
 
-    def _own(self, each: Experiment, old: Experiment) -> Iterator[str]:
-        yield from (path for path in {each.path, old.path} if path in self.changed)
-        for folder in {each.folder, old.folder}:
-            yield from self._by_folder.get(folder or "", ())
-        config = join(dirname(each.path), "hera.config")  # read from the working folder, unnamed
-        if config in self.changed and dirname(config):
-            yield config
+    def _own(self, each: Experiment, old: Experiment) -> set[str]:
+        own = {path for path in (each.path, old.path) if path in self.changed}
+        own.update(self._by_folder.get(each.folder or "", ()))
+        own.update(self._by_folder.get(old.folder or "", ()))
+        config = f"{each.path.rpartition('/')[0]}/hera.config"  # read unnamed, from its folder
+        return own | {config} if config in self.changed else own
 
     # Sources: what is imported, and what these read
 
@@ -777,48 +813,65 @@ class _Comparison:
         return f"{paths[0]} {self.changed[paths[0]]}{more}"
 
     def _from_mentions(self, after: Closure, before: Closure, own: set[str]) -> Iterator[str]:
-        texts = dict.fromkeys(self.base.text(path) for path in before.files)
-        texts |= {self.head.text(path): None for path in after.files}
-        left = [path for path in self.changed if path not in own]
-        told = []
-        for path in left:
-            how = self._mentioned(path, texts)
-            if how:
-                told.append(path)
-                yield f"{how} {path}, which {self.changed[path]}"
-        unsure = [path for path in left if path in self._readable and path not in told]
-        if unsure:
-            where = self._untold(after)
-            if where:
-                yield f"may read any file (at {where}); {self._first_of(unsure)}"
-
-    def _mentioned(self, path: str, texts: Iterable[bytes]) -> str | None:
+        texts = [self.base.text(path) for path in before.files]
+        texts += [self.head.text(path) for path in after.files]
+        told: dict[str, str] = {}
         for text in texts:
-            verb = self._mention(path, text)
-            if verb:
-                return verb
-        return None
+            for path, verb in self._mentions(text).items():
+                if verb == "reads" or path not in told:
+                    told[path] = verb
+        for path in sorted(told.keys() - own):
+            yield f"{told[path]} {path}, which {self.changed[path]}"
+        unsure = sorted(self._readable - own - told.keys())
+        where = self._untold(after) if unsure else None
+        if where:
+            yield f"may read any file (at {where}); {self._first_of(unsure)}"
 
-    def _mention(self, path: str, text: bytes) -> str | None:
-        """Whether a source names a file: by its name, or loosely by its stem or its folder."""
-        name = basename(path)
+    @cached_property
+    def _telling(self) -> Mapping[bytes, list[str]]:
+        """Words that may name a changed file; an empty one for names that are no plain words."""
+        words: dict[bytes, list[str]] = {}
+        for path in self.changed:
+            for word in (basename(path), *self._loose_words(path)):
+                plain = _bytes(word) if _PLAIN.fullmatch(_bytes(word)) else b""
+                words.setdefault(plain, []).append(path)
+        return words
+
+    def _mentions(self, text: bytes) -> Mapping[str, str]:
+        """The changed files that a source names, each with how."""
+        found = self._mentioned.get(text)
+        if found is None:
+            words = _words(text)
+            hits = {path for word in words & self._telling.keys() for path in self._telling[word]}
+            hits.update(self._telling.get(b"", ()))
+            verbs = {path: self._mention(path, text, words) for path in hits}
+            found = {path: verb for path, verb in verbs.items() if verb}
+            self._mentioned[text] = found
+        return found
+
+    def _mention(self, path: str, text: bytes, words: frozenset[bytes]) -> str:
+        """Whether a source names a file: by its name, or loosely by its stem or a folder."""
         owner = self._owner(path)
         if owner and _bytes(basename(owner)) not in text:
-            return None  # in another experiment's folder, and that is not named
-        if _bytes(name) in text:
+            return ""  # in another experiment's folder, and that is not named
+        if _holds(text, words, basename(path)):
             return "reads"
-        if path.endswith(".py") or owner or name in _SETTINGS:
-            return None
-        loosely = {name.partition(".")[0], *map(basename, _parents(path))} - {""}
-        return "may read" if any(_word(each).search(text) for each in loosely) else None
+        loosely = any(_holds(text, words, word) for word in self._loose_words(path))
+        return "may read" if loosely else ""
+
+    def _loose_words(self, path: str) -> set[str]:
+        name = basename(path)
+        if path.endswith(".py") or name in _SETTINGS or self._owner(path):
+            return set()
+        return {name.partition(".")[0], *map(basename, _parents(path))} - {""}
 
     def _owner(self, path: str) -> str | None:
         """The outermost experiment folder that a file lies in."""
-        owner = None
-        for folder in _parents(path):
-            if folder in self.folders:
-                owner = folder
-        return owner
+        folder = path.rpartition("/")[0]
+        if folder not in self._owners:
+            around = [each for each in (folder, *_parents(folder)) if each in self.folders]
+            self._owners[folder] = around[-1] if around else None
+        return self._owners[folder]
 
     @cached_property
     def _readable(self) -> frozenset[str]:
@@ -887,23 +940,20 @@ class _Comparison:
         A module can only be imported by a file that names it. So words are looked for in the texts,
         and again those of what was found; only what remains is scanned and resolved.
         """
-        every = self._texts()
+        texts = self._texts()
         if self.base.tree.links or self.head.tree.links or self._submodules:
-            return frozenset(every)
-        near = {path for path, texts in every.items() if self._starts(path, texts)}
-        fresh = set(near)
+            return frozenset(texts.paths)
+        if len(self._telling) > _MANY_WORDS:
+            return frozenset(texts.paths)
+        near = fresh = self._starts(texts)
         while fresh:
-            words = {word for path in fresh for word in self._words(path)}
+            words = {word for path in fresh for word in self._importing_words(path)}
             if len(words) > _MANY_WORDS:
-                return frozenset(every)
+                return frozenset(texts.paths)
             beside = tuple({f"{each}/" for path in fresh for each in self._beside(path)})
-            fresh = {
-                path
-                for path, texts in every.items()
-                if path not in near
-                and (path.startswith(beside) or any(w in text for w in words for text in texts))
-            }
-            near |= fresh
+            fresh = {path for path in texts.paths if beside and path.startswith(beside)}
+            fresh = fresh.union(*(texts.holding(word) for word in words)) - near
+            near = near | fresh
         return near
 
     @cached_property
@@ -915,29 +965,29 @@ class _Comparison:
             if any(files.get(path, "").startswith("submodule:") for files in trees)
         ]
 
-    def _texts(self) -> Mapping[str, list[bytes]]:
+    def _texts(self) -> _Texts:
         """Each Python file with its text at head, and at base where that is another."""
-        self.head.load(self.head.python)
-        texts = {path: [self.head.text(path)] for path in self.head.python}
         before = [path for path in self.python if path in self.base.tree.files]
-        self.base.load(before)
-        for path in before:
-            texts.setdefault(path, []).append(self.base.text(path))
+        texts = _Texts()
+        for sources, paths in ((self.head, self.head.python), (self.base, before)):
+            sources.load(paths)
+            texts.add((path, sources.text(path)) for path in paths)
         return texts
 
-    def _starts(self, path: str, texts: Iterable[bytes]) -> bool:
-        if path in self.changed:
-            return True
-        for text in texts:
-            if self.python and (_DYNAMIC.search(text) or _EDITS_PATH.search(text) or b"\0" in text):
-                return True
-            if any(self._mention(other, text) for other in self.changed):
-                return True
-            if self._readable and _READS.search(text):
-                return True
-        return False
+    def _starts(self, texts: _Texts) -> set[str]:
+        """Files that changed, that name a changed file, or that may use any."""
+        found = set(self.python)
+        for word in self._telling:
+            for path, text in texts.around(word):
+                if path not in found and self._mentions(text):
+                    found.add(path)
+        if self.python:
+            found |= texts.matching(_ANY_MODULE, (_DYNAMIC, _EDITS_PATH, _NO_TEXT))
+        if self._readable:
+            found |= texts.matching(_ANY_FILE, (_READS,))
+        return found
 
-    def _words(self, path: str) -> Iterator[bytes]:
+    def _importing_words(self, path: str) -> Iterator[bytes]:
         """What the text of any file says that imports this one, from outside its folder."""
         owner = self._owner(path)
         yield _bytes(basename(owner) if owner else _stem(path))
@@ -949,6 +999,57 @@ class _Comparison:
             yield owner
         if basename(path) == "__init__.py":
             yield dirname(path)
+
+
+class _Texts:
+    """Many sources as one text, to find a word in all of them at the speed of `bytes.find`."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self._texts: list[bytes] = []
+
+    def add(self, texts: Iterable[tuple[str, bytes]]) -> None:
+        """Take in more files; one may come twice, with another text."""
+        for path, text in texts:
+            self.paths.append(path)
+            self._texts.append(text)
+
+    @cached_property
+    def _all(self) -> tuple[bytes, list[int]]:
+        ends = accumulate(len(text) + 1 for text in self._texts)
+        return b"\n".join(self._texts), [0, *ends]
+
+    def around(self, word: bytes) -> Iterator[tuple[str, bytes]]:
+        """Files that hold a word, with their texts; an empty word is in all of them."""
+        everything, starts = self._all
+        found = everything.find(word)
+        while 0 <= found < len(everything):
+            number = bisect_right(starts, found) - 1
+            yield self.paths[number], self._texts[number]
+            found = everything.find(word, starts[number + 1])
+
+    def holding(self, word: bytes) -> set[str]:
+        """Paths of files that hold a word."""
+        return {path for path, _ in self.around(word)}
+
+    def matching(self, words: Iterable[bytes], patterns: Sequence[re.Pattern[bytes]]) -> set[str]:
+        """Files that hold one of the words, and match one of the patterns."""
+        texts = {(path, text) for word in words for path, text in self.around(word)}
+        return {path for path, text in texts if any(each.search(text) for each in patterns)}
+
+
+_PLAIN = re.compile(rb"\w(?:[\w.-]*\w)?", re.ASCII)
+
+
+def _words(text: bytes) -> frozenset[bytes]:
+    """The words of a text, names of files among them whole and in parts."""
+    words = set(re.findall(rb"\w(?:[\w.-]*\w)?", text))
+    return frozenset(words.union(*(re.findall(rb"\w+", word) for word in words)))
+
+
+def _holds(text: bytes, words: frozenset[bytes], word: str) -> bool:
+    name = _bytes(word)
+    return name in words if _PLAIN.fullmatch(name) else name in text
 
 
 def _differences(
@@ -968,11 +1069,6 @@ def _differences(
 def _contents(tree: Tree, folder: str | None) -> set[tuple[str, str]]:
     start = f"{folder}/"
     return {(p[len(start) :], tree.files[p]) for p in tree.files if folder and p.startswith(start)}
-
-
-@lru_cache(maxsize=4096)
-def _word(word: str) -> re.Pattern[bytes]:
-    return re.compile(rb"(?<!\w)" + re.escape(_bytes(word)) + rb"(?!\w)")
 
 
 def _globs(pattern: str, folder: str) -> re.Pattern[str]:
@@ -1003,6 +1099,7 @@ _READING = re.compile(
 _CHILDREN = frozenset({"run", "call", "check_call", "check_output", "Popen", "system"})
 
 
+@lru_cache(maxsize=1 << 14)
 def _reads_untold(source: bytes) -> int | None:
     """The line of the first read whose file no text in the source names; in doubt, any read."""
     if not _READS.search(source):

@@ -12,12 +12,12 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import IO, Any, Protocol, Self, cast
 
-from heraci.errors import GitError
+from heraci.errors import GitError, SettingsError
 
 LINK = "link:"
 SUBMODULE = "submodule:"
@@ -260,9 +260,9 @@ class CommitTree(_Linked):
 def _tree_entries(listing: bytes) -> Iterator[tuple[str, str]]:
     """`MODE TYPE ID<tab>PATH` of ls-tree."""
     for entry in _fields(listing):
-        about, _, path = entry.partition("\t")
-        mode, _, blob = about.split(" ")
-        yield path, _identity(mode, blob)
+        mode, _, rest = entry.split(" ", 2)
+        blob, _, path = rest.partition("\t")
+        yield path, blob if mode == "100644" else _identity(mode, blob)
 
 
 def _identity(mode: str, blob: str) -> str:
@@ -319,14 +319,16 @@ class WorkTree(_OnDisk):
 
     label = "working tree"
 
-    def __init__(self, root: Path, listing: bytes, dirty: bytes, objects: _Objects) -> None:
+    def __init__(
+        self, root: Path, listing: bytes, dirty: Callable[[], bytes], objects: _Objects
+    ) -> None:
         super().__init__(root)
         self._objects = objects
         self._absent: set[str] = set()
         index = self._index(listing)
         if index and len(next(iter(index.values())).rpartition(":")[2]) == 64:
             self._new_hash = hashlib.sha256
-        changed = self._changed(dirty, index)
+        changed = self._changed(dirty(), index)
         self._index_links = [path for path, each in index.items() if each.startswith(LINK)]
         self._new = [path for path in changed if path in index]
         self.files = _Files(index, self._hash)
@@ -335,9 +337,9 @@ class WorkTree(_OnDisk):
         """`TAG MODE ID STAGE<tab>PATH` of ls-files; a conflict's three stages are one file."""
         index = {}
         for entry in _fields(listing):
-            about, _, path = entry.partition("\t")
-            tag, mode, blob, _ = about.split(" ")
-            index[path] = _identity(mode, blob)
+            tag, mode, blob, rest = entry.split(" ", 3)
+            path = rest[2:]
+            index[path] = blob if mode == "100644" else _identity(mode, blob)
             if tag == "S":  # not checked out: a sparse checkout
                 self._absent.add(path)
         return index
@@ -544,22 +546,50 @@ class Repository:
 
     def work_tree(self) -> WorkTree:
         """The files as they are on disk."""
+        return self._work_tree(self._start_work_tree())
+
+    def commit_tree(self, sha: str | None) -> CommitTree | EmptyTree:
+        """The files of a commit; None is the time before the first one."""
+        return self._commit_tree(sha, self._start_commit_tree(sha))
+
+    def trees(
+        self, chosen: Range
+    ) -> tuple[CommitTree | EmptyTree, CommitTree | WorkTree | EmptyTree]:
+        """Both ends of a range, base and head, listed at the same time."""
+        before = self._start_commit_tree(chosen.merge_base)
+        if chosen.head is None:
+            working = self._start_work_tree()
+            return self._commit_tree(chosen.merge_base, before), self._work_tree(working)
+        after = self._start_commit_tree(chosen.head)
+        base = self._commit_tree(chosen.merge_base, before)
+        return base, self._commit_tree(chosen.head, after)
+
+    def _start_work_tree(self) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
         if self.bare:
             raise GitError(
                 f"{self.root} is a bare repository, without files: name a commit with `--head`"
             )
-        # Both at once: the first is read while the second looks at every file.
         tracked = self._git.start("ls-files", "-s", "-t", "-z")
-        dirty = self._git.start("ls-files", "-t", "-m", "-d", "-o", "--exclude-standard", "-z")
-        listing = finish(tracked)
-        return WorkTree(self.root, listing, finish(dirty), self._objects)
+        options = ("-m", "-d", "-o", "--exclude-standard")
+        return tracked, self._git.start("ls-files", "-t", "-z", *options)
 
-    def commit_tree(self, sha: str | None) -> CommitTree | EmptyTree:
-        """The files of a commit; None is the time before the first one."""
-        if sha is None or _ZEROS.fullmatch(sha) or sha in _EMPTY_TREES:
+    def _work_tree(
+        self, started: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]
+    ) -> WorkTree:
+        tracked, dirty = started
+        return WorkTree(self.root, finish(tracked), lambda: finish(dirty), self._objects)
+
+    def _start_commit_tree(self, sha: str | None) -> subprocess.Popen[bytes] | None:
+        if sha is None or _nothing(sha):
+            return None
+        return self._git.start("ls-tree", "-r", "-z", "--full-tree", _valid(sha))
+
+    def _commit_tree(
+        self, sha: str | None, started: subprocess.Popen[bytes] | None
+    ) -> CommitTree | EmptyTree:
+        if sha is None or started is None:
             return EmptyTree()
-        listing = self._git.run("ls-tree", "-r", "-z", "--full-tree", _valid(sha))
-        return CommitTree(listing, self._objects, sha)
+        return CommitTree(finish(started), self._objects, sha)
 
     def changed_files(self, base: str | None, head: str | None) -> tuple[str, ...]:
         """Paths that differ between two commits; head None is the working tree."""
@@ -595,6 +625,11 @@ def _own(directory: Path) -> Path:
             f"`git config --global --add safe.directory {top}` if you trust it"
         )
     return top.resolve()
+
+
+def _nothing(ref: str) -> bool:
+    """Whether a ref stands for no files at all, as before the first commit."""
+    return bool(_ZEROS.fullmatch(ref)) or ref in _EMPTY_TREES
 
 
 def _valid(sha: str) -> str:
@@ -640,7 +675,7 @@ class Questions(Protocol):
 def range_between(ask: Questions, base: str | None = None, head: str | None = None) -> Range:
     """The range that flags name, on a laptop or anywhere."""
     end = ask.resolve(head) if head else ask.head_commit()
-    if base and (_ZEROS.fullmatch(base) or base in _EMPTY_TREES):
+    if base and _nothing(base):
         return Range(kind="refs", head=end if head else None, note="compared with no files at all")
     if end is None:
         return Range(kind="working-tree", note="no commit yet: everything is new")
@@ -649,9 +684,99 @@ def range_between(ask: Questions, base: str | None = None, head: str | None = No
         kind="refs" if base or head else "working-tree",
         base=tip,
         head=end if head else None,
-        merge_base=ask.merge_base(tip, end),
+        merge_base=tip if tip == end else ask.merge_base(tip, end),
         note="" if tip != end or head else "only what is not committed",
     )
+
+
+def event_range(environ: Mapping[str, str], payload: Mapping[str, Any], ask: Questions) -> Range:
+    """The range that a GitHub event means, for the commit that is checked out.
+
+    The base of a pull request is the first parent of the merge commit that GitHub made:
+    `base.sha` of the payload is often older than what was merged with.
+    """
+    event = environ.get("GITHUB_EVENT_NAME", "")
+    if event == "pull_request":
+        return _pull_request(payload, ask)
+    if event == "pull_request_target":
+        raise SettingsError(
+            "pull_request_target runs strangers' code beside secrets: use `on: pull_request`"
+        )
+    if event == "merge_group":
+        group = payload["merge_group"]
+        return _two_ends("merge-group", group["base_sha"], group["head_sha"], ask)
+    if event == "push":
+        return _push(environ, payload, ask)
+    chosen = (payload.get("inputs") or {}).get("base") if event == "workflow_dispatch" else None
+    if chosen:
+        return replace(range_between(ask, chosen, "HEAD"), kind="workflow-dispatch")
+    return Range(
+        kind="all", head=ask.head_commit(), note=f"the event {event or 'none'} names no base"
+    )
+
+
+def _pull_request(payload: Mapping[str, Any], ask: Questions) -> Range:
+    pull = payload["pull_request"]
+    if payload.get("action") == "closed":
+        return Range(kind="nothing", note="a closed pull request: what it merged arrives as a push")
+    head = _checked_out(ask)
+    parents, wanted = ask.parents(head), pull["head"]["sha"]
+    if len(parents) < 2 or head == wanted:
+        # Not the merge commit: the workflow checked out the pull request's own commit.
+        tip = ask.resolve(f"refs/remotes/origin/{pull['base']['ref']}")
+        common = ask.merge_base(tip, head)
+        return Range(kind="pull-request", base=tip, head=head, merge_base=common)
+    if parents[1] != wanted:
+        raise GitError(
+            f"the merge commit {head[:10]} was made for {parents[1][:10]}, but the pull request's "
+            f"head is {wanted[:10]}: run the workflow again, on the newest commit"
+        )
+    _must_have(ask, parents[0], "`fetch-depth: 2`")
+    return Range(kind="pull-request", base=parents[0], head=head, merge_base=parents[0])
+
+
+def _push(environ: Mapping[str, str], payload: Mapping[str, Any], ask: Questions) -> Range:
+    ref = payload.get("ref") or environ.get("GITHUB_REF", "")
+    before, after = payload["before"], payload["after"]
+    if payload.get("deleted") or _ZEROS.fullmatch(after):
+        return Range(kind="nothing", note=f"{ref} was deleted")
+    if ref.startswith("refs/tags/"):
+        return Range(kind="all", head=ask.head_commit(), note=f"the tag {ref[10:]} has no base")
+    if _ZEROS.fullmatch(before):
+        return _new_branch(ref, after, payload["repository"]["default_branch"], ask)
+    note = "a force push: compared with what it replaced" if payload.get("forced") else ""
+    return replace(_two_ends("push", before, after, ask), note=note)
+
+
+def _new_branch(ref: str, after: str, default: str, ask: Questions) -> Range:
+    _must_have(ask, after)
+    if ref == f"refs/heads/{default}":
+        return Range(kind="new-branch", head=after, note="the first push: everything is new")
+    tip = ask.resolve(f"refs/remotes/origin/{default}")
+    return Range(kind="new-branch", base=tip, head=after, merge_base=ask.merge_base(tip, after))
+
+
+def _two_ends(kind: str, before: str, after: str, ask: Questions) -> Range:
+    """What a branch was and what it is: right for merges, squashes and rebases alike."""
+    _must_have(ask, after)
+    _must_have(ask, before)
+    return Range(kind=kind, base=before, head=after, merge_base=before)
+
+
+def _checked_out(ask: Questions) -> str:
+    head = ask.head_commit()
+    if head is None:
+        raise GitError("nothing is checked out: let actions/checkout run before heraci")
+    return head
+
+
+def _must_have(ask: Questions, sha: str, depth: str = "`fetch-depth: 0`") -> None:
+    if not ask.has(sha):
+        raise GitError(
+            f"commit {sha} is not in this clone: give actions/checkout {depth}, or run "
+            f"`git fetch --depth=1 origin {sha}` before; if a force push removed it for good, "
+            "name another commit with `--base`"
+        )
 
 
 def _usual_base(ask: Questions, end: str) -> str:
