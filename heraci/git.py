@@ -23,6 +23,8 @@ LINK = "link:"
 SUBMODULE = "submodule:"
 
 _PART = 1 << 14
+# Neither through a link, nor waiting for a pipe that somebody put in a file's place.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ZEROS = re.compile(r"0{40}(?:0{24})?")
 _EMPTY_TREES = frozenset(
@@ -289,7 +291,7 @@ class _OnDisk(_Linked):
 
     def _read_file(self, path: str) -> bytes:
         try:
-            descriptor = os.open(f"{self._top}/{path}", os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = os.open(f"{self._top}/{path}", _FLAGS)
             try:
                 parts = [os.read(descriptor, _PART)]
                 while len(parts[-1]) == _PART:
@@ -347,17 +349,18 @@ class WorkTree(_OnDisk):
     def _changed(self, dirty: bytes, index: dict[str, str]) -> list[str]:
         """Mark what differs from the index, forget what is gone, add what is untracked."""
         changed = []
-        for entry in _fields(dirty):
-            tag, path = entry[0], entry[2:]
-            if path.endswith("/"):  # a repository inside this one that is no submodule of it
+        entries = [(entry[0], entry[2:]) for entry in _fields(dirty)]
+        gone = {path for tag, path in entries if tag == "R"}
+        for path in gone:
+            del index[path]
+        for _, path in entries:
+            if path in gone or path.endswith("/"):  # the latter: a repository, yet no submodule
                 continue
-            if tag == "R":
-                index.pop(path, None)
-            elif not index.get(path, "").startswith(SUBMODULE):
+            if index.get(path, "").startswith(SUBMODULE):
+                index[path] = SUBMODULE + (self._submodule_head(path) or "changed")
+            else:
                 index[path] = ""
                 changed.append(path)
-            else:
-                index[path] = SUBMODULE + (self._submodule_head(path) or "changed")
         return changed
 
     def _submodule_head(self, path: str) -> str | None:
@@ -445,7 +448,7 @@ class Repository:
             code, output, error = git.ask(*_ABOUT)
         bare, shallow, *top = _text(output).split("\n", 2)[:3] if output else ("", "", "")
         if code and bare != "true":
-            if "not a git repository" in error.lower():
+            if "not a git repository (or any" in error:
                 return None
             raise GitError(f"Git does not read the repository of {directory}: {error}")
         root = Path(top[0].removesuffix("\n")) if bare != "true" else directory
