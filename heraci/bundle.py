@@ -133,14 +133,16 @@ class CompiledExperiment:
     base_error: str | None = None
     requirements: tuple[Requirement, ...] = ()
     log: str = ""
+    text: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
     """All that a review, an assertion or a submission needs to know of one compilation.
 
-    `settings` are those that reached the experiments, never a secret; `versions` name heraci,
-    Python and what else decides the bytes.
+    `settings` are those that reached the experiments, never a secret; `versions` name heraci and
+    its Python. `known` are files of the folder that belong to experiments which exist and were not
+    compiled this time.
     """
 
     target: str | None = None
@@ -152,6 +154,7 @@ class Bundle:
     versions: Mapping[str, str] = field(default_factory=dict)
     experiments: tuple[CompiledExperiment, ...] = ()
     findings: tuple[Finding, ...] = ()
+    known: tuple[str, ...] = ()
 
     @property
     def manifests(self) -> Iterable[tuple[CompiledExperiment, Manifest]]:
@@ -184,7 +187,7 @@ def index_line(experiment: CompiledExperiment) -> str:
 
     The head's documents are left to their YAML files; the base's are held here.
     """
-    record = plain(experiment)
+    record = plain(replace(experiment, text=""))
     for manifest in record.get("manifests", ()):
         del manifest["document"]
     return _json(record)

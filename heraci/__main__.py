@@ -1,0 +1,401 @@
+"""The command line: parse, read the settings, run the flow, and end in the right exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+if False:  # not even the typing module is loaded for `heraci --help`
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from heraci.bundle import Bundle
+    from heraci.pipeline import Progress, Selection, Workspace
+    from heraci.settings import Settings
+
+_DESCRIPTION = "GitOps for numerical experiments written in Python with Hera."
+_EPILOG = """\
+Start with:
+  heraci init                 write a first experiment that compiles at once
+  heraci compile --all        compile all experiments into compiled/
+  heraci compile              compile what changed since the default branch was left
+  heraci list                 say which experiments a change affects, and why
+  heraci doctor               show every setting with its origin, and what does not work here
+
+Exit codes: 0 fine, 1 the experiments are not right, 2 settings or usage,
+3 Git, cluster, Argo or GitHub failed, 4 a bug in heraci, 130 and 143 interrupted.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give the process's exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("heraci: interrupted", file=sys.stderr)
+        return 130
+    except _Terminated:
+        print("heraci: ended from outside", file=sys.stderr)
+        return 143
+    except BrokenPipeError:  # `heraci list | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing is left to close it
+        return 0
+    except Exception as error:
+        from heraci.errors import HeraciError
+
+        if isinstance(error, HeraciError):
+            print(f"heraci: {_printable(str(error))}", file=sys.stderr)
+            return error.exit_code
+        return _bug(error)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived: end in order, so that no worker outlives us."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
+def _printable(text: str) -> str:
+    from heraci import report
+
+    return "\n".join(report.safe(line) for line in text.splitlines())
+
+
+def _bug(error: Exception) -> int:
+    import traceback
+
+    # Without the values: a frame may hold a secret.
+    places = "".join(traceback.format_tb(error.__traceback__))
+    print(_printable(f"{places}{type(error).__name__}: {error}"), file=sys.stderr)
+    print("heraci: this is a bug in heraci. Please report the lines above.", file=sys.stderr)
+    return 4
+
+
+# --- the parser ----------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser; each flag's `dest` is a field of Settings, or is read by its command."""
+    from heraci import __version__
+
+    top = argparse.ArgumentParser(
+        prog="heraci",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"heraci {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_init(commands)
+    _add_list(commands)
+    _add_compile(commands)
+    _add_doctor(commands)
+    _add_completion(commands)
+    return top
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    help_: str,
+    examples: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    made = commands.add_parser(
+        name,
+        help=help_,
+        description=help_[0].upper() + help_[1:] + ".",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "init",
+        "write a first experiment that compiles at once",
+        "  heraci init\n  heraci init heat-equation",
+        _run_init,
+    )
+    made.add_argument("name", nargs="?", default="hello", help="its name (default: hello)")
+    _add_common(made)
+
+
+def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "list",
+        "say which experiments a change affects, and why",
+        "  heraci list                       since the default branch was left\n"
+        "  heraci list --base origin/main --head HEAD\n"
+        "  heraci list --no-compare          without compiling base and head\n"
+        "  heraci list --all --format json",
+        _run_list,
+    )
+    _add_selection(made)
+    _add_compiling(made)
+    _add_common(made)
+
+
+def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "compile",
+        "turn experiments into Argo YAML and a bundle that the other commands read",
+        "  heraci compile                    what changed since the default branch was left\n"
+        "  heraci compile --all              all experiments, into compiled/\n"
+        "  heraci compile collect --output - one experiment, to standard output\n"
+        "  heraci compile collect --set vintages=2009,2012\n"
+        "  heraci compile --base HEAD~1      compared with the last commit but one",
+        _run_compile,
+    )
+    _add_selection(made)
+    made.add_argument(
+        "--output", metavar="DIR", help="where to write (default: compiled); - is standard output"
+    )
+    made.add_argument(
+        "--check-determinism", **_SWITCH, help="compile each twice and report what differs"
+    )
+    _add_compiling(made)
+    _add_common(made)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "doctor",
+        "show every setting with its origin, and what does not work here",
+        "  heraci doctor\n  heraci doctor --target lab --format json",
+        _run_doctor,
+    )
+    _add_common(made)
+
+
+def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "completion",
+        "print a script that completes commands and flags in your shell",
+        '  eval "$(heraci completion bash)"\n  heraci completion zsh > ~/.zfunc/_heraci',
+        _run_completion,
+    )
+    made.add_argument("shell", choices=["bash", "zsh", "tcsh"])
+
+
+_SWITCH: Mapping[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
+
+
+def _add_common(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("settings")
+    group.add_argument("--target", metavar="NAME", help="the cluster, a [targets.NAME] of heraci.toml")
+    group.add_argument(
+        "--experiments-dir", metavar="DIR", help="where experiments are (default: experiments)"
+    )
+    group.add_argument("--format", choices=["text", "json", "github"], help="how to print")
+    group.add_argument("--cache-dir", metavar="DIR", help="where heraci caches")
+
+
+def _add_selection(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "experiments",
+        nargs="*",
+        metavar="EXPERIMENT",
+        help="names or paths; without any, those that the change affects",
+    )
+    group = made.add_argument_group("which experiments")
+    group.add_argument("--all", action="store_true", help="all of them")
+    group.add_argument("--base", metavar="REF", help="compare with where this and the head parted")
+    group.add_argument(
+        "--head", metavar="REF", help="compile this commit (default: the files as they are)"
+    )
+    group.add_argument(
+        "--compare",
+        **_SWITCH,
+        help="compile base and head, and compare their manifests (default: yes)",
+    )
+
+
+def _add_compiling(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("compiling")
+    group.add_argument(
+        "--set",
+        dest="arguments",
+        metavar="NAME=VALUE",
+        action="append",
+        help="an input, or an argument of the experiment's own parser; EXPERIMENT:NAME=VALUE for one",
+    )
+    group.add_argument("--jobs", metavar="N", help="how many to compile at the same time")
+    group.add_argument(
+        "--compile-timeout", metavar="SECONDS", help="for each experiment (default: 60)"
+    )
+    group.add_argument("--compile-memory", metavar="SIZE", help="for each experiment (default: 4GiB)")
+    group.add_argument(
+        "--allow-network", **_SWITCH, help="let experiments use the network (default: no)"
+    )
+    group.add_argument(
+        "--pin-randomness", **_SWITCH, help="draw random names the same each time (default: yes)"
+    )
+    group.add_argument("--pass-environ", metavar="NAMES", help="variables that experiments may read")
+    group.add_argument(
+        "--dependencies-from", metavar="FILES", help="requirement files to take for all experiments"
+    )
+    group.add_argument("--offline", **_SWITCH, help="install packages from the cache alone")
+    group.add_argument("--no-cache", **_FLAG, help="compile everything anew")
+
+
+_FLAG: Mapping[str, Any] = {"action": "store_true", "default": None}
+_NOT_SETTINGS = frozenset({"run", "all", "experiments", "name", "shell"})
+
+
+# --- the commands --------------------------------------------------------------------------------
+
+
+def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Give the flags that are settings."""
+    return {name: each for name, each in vars(arguments).items() if name not in _NOT_SETTINGS}
+
+
+def _open(arguments: argparse.Namespace) -> tuple[Settings, Workspace]:
+    from heraci.pipeline import Workspace
+    from heraci.settings import Settings
+
+    directory = Path.cwd()
+    flags = _flags(arguments)
+    workspace = Workspace(directory, os.environ, flags)
+    with workspace:
+        root = workspace.root
+    workspace = Workspace(directory, os.environ, flags)
+    return Settings.load(flags, environ=os.environ, directory=root), workspace
+
+
+def _selection(arguments: argparse.Namespace) -> Selection:
+    from heraci.pipeline import Selection
+
+    return Selection(names=tuple(arguments.experiments), every=arguments.all)
+
+
+def _run_compile(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline
+
+    settings, workspace = _open(arguments)
+    with workspace, _Progress(settings) as progress:
+        result = pipeline.compile_experiments(settings, _selection(arguments), workspace, progress)
+    if str(settings.output) == "-":
+        sys.stdout.write("---\n".join(each.text for each in result.experiments if each.text))
+        _show(result, settings, None, sys.stderr)
+    else:
+        pipeline.write_bundle(result, Path(settings.output))
+        _show(result, settings, str(settings.output), sys.stdout)
+    return _exit_code(result)
+
+
+def _run_list(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline
+
+    settings, workspace = _open(arguments)
+    with workspace, _Progress(settings) as progress:
+        result = pipeline.list_experiments(settings, _selection(arguments), workspace, progress)
+    _show(result, settings, None, sys.stdout)
+    return _exit_code(result)
+
+
+def _run_init(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline
+
+    settings, workspace = _open(arguments)
+    with workspace:
+        for path in pipeline.init(settings, workspace, arguments.name):
+            print(f"wrote {os.path.relpath(path)}")
+    print(f"\nNow run: heraci compile {arguments.name}")
+    return 0
+
+
+def _run_doctor(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline
+
+    settings, workspace = _open(arguments)
+    with workspace:
+        checks = pipeline.examine(settings, workspace)
+    if settings.format == "json":
+        import json
+
+        rows = [dict(zip(("name", "value", "origin"), row, strict=True)) for row in settings.rows()]
+        told = [{"name": each.name, "fine": each.fine, "told": each.told} for each in checks]
+        print(json.dumps({"settings": rows, "checks": told}, indent=2))
+    else:
+        _table(("setting", "value", "from"), settings.rows())
+        print()
+        _table(("", "", ""), [("ok" if e.fine else "NOT OK", e.name, e.told) for e in checks])
+    return 0 if all(each.fine for each in checks) else 2
+
+
+def _run_completion(arguments: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(parser(), shell=arguments.shell))
+    return 0
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    shown = [row for row in (head, *rows) if any(row)]
+    widths = [min(60, max(len(row[column]) for row in shown)) for column in (0, 1)]
+    for row in shown:
+        first, second = (row[column].ljust(widths[column]) for column in (0, 1))
+        print(f"{first}  {second}  {row[2]}".rstrip())
+
+
+def _show(result: Bundle, settings: Settings, output: str | None, stream: Any) -> None:
+    from heraci import report
+
+    if settings.format == "json":
+        print(report.as_json(result), file=stream)
+        return
+    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    print(report.text(result, output, colour=colour), file=stream)
+    if settings.format == "github":
+        print("\n".join(report.annotations(result.findings)), file=stream)
+
+
+def _exit_code(result: Bundle) -> int:
+    return 1 if result.error_findings() else 0
+
+
+class _Progress:
+    """One line on a terminal that tells how far it is; nothing anywhere else."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._shown = sys.stderr.isatty() and settings.format == "text"
+
+    def __enter__(self) -> Progress:
+        return self._tell
+
+    def _tell(self, done: int, total: int, name: str) -> None:
+        if self._shown:
+            text = f"compiling {done}/{total} {name}"[: _columns() - 1]
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return 80
+
+
+if __name__ == "__main__":
+    sys.exit(main())

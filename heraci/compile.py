@@ -1,0 +1,620 @@
+"""Compile: experiments in, the documents that they would submit out, each from its own process.
+
+This is the parent's side. It knows what an experiment is made of, what was compiled before, and
+how to turn what a worker sends, which is untrusted data, into manifests and findings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from importlib import metadata
+from pathlib import Path
+from posixpath import dirname
+from typing import Any, Protocol
+
+from heraci import __version__, document
+from heraci.bundle import Finding, Manifest, Origin, Requirement, Severity, plain
+from heraci.compile_cache import Cache
+from heraci.compile_environments import Environment, Environments, Wanted
+from heraci.compile_worker import PLACEHOLDER, PLACEHOLDER_SERVER, PLACEHOLDER_TOKEN
+from heraci.compile_workers import Ended, Limits, Task, Workers
+
+KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
+_MOST_ROUNDS = 6
+_PLACEHOLDER_KUBECONFIG = f"""\
+apiVersion: v1
+kind: Config
+current-context: {PLACEHOLDER}
+contexts: [{{name: {PLACEHOLDER}, context: {{cluster: {PLACEHOLDER}, user: {PLACEHOLDER}}}}}]
+clusters: [{{name: {PLACEHOLDER}, cluster: {{server: "{PLACEHOLDER_SERVER}"}}}}]
+users: [{{name: {PLACEHOLDER}, user: {{token: {PLACEHOLDER_TOKEN}}}}}]
+"""
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|credential|api_?key|private_?key|access_?key|auth|kubeconfig", re.I
+)
+_SECRET_VALUE = re.compile(
+    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bAKIA[0-9A-Z]{16}\b"
+    r"|\bglpat-[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+
+
+class Tree(Protocol):
+    """A snapshot of the repository's files; see `heraci.changes.Tree`."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def files(self) -> Mapping[str, str]: ...
+    @property
+    def links(self) -> Mapping[str, str]: ...
+    def locate(self, path: str) -> str | None: ...
+    def read_many(self, paths: Iterable[str]) -> Mapping[str, bytes]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One experiment to compile from one tree.
+
+    `files` are the paths that it is known to need. `strict` makes it an error to build nothing.
+    `arguments` are for its own parser, `environ` holds variables that it may see, `namespace`,
+    `argo_server` and `service_account` are the target's. `dependencies` is the file that says what
+    packages it needs, None for heraci's own Python.
+    """
+
+    name: str
+    path: str
+    tree: Tree = field(repr=False)
+    files: tuple[str, ...]
+    function: str | None = None
+    whole_tree: bool = False
+    strict: bool = True
+    others: tuple[str, ...] = ()
+    experiments_dir: str = "experiments"
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    own_environment: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    namespace: str | None = None
+    argo_server: str | None = None
+    service_account: str | None = None
+    dependencies: str | None = None
+    python: str | None = None
+    pin_randomness: bool = True
+    allow_network: bool = False
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What compiling one experiment gave.
+
+    `failed` says that its manifests are not to be used. `text` is the YAML of all manifests,
+    `source_files` are the repository's files that decided the result.
+    """
+
+    name: str
+    path: str
+    manifests: tuple[Manifest, ...] = ()
+    text: str = ""
+    requirements: tuple[Requirement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    source_files: tuple[str, ...] = ()
+    failed: bool = False
+    empty: bool = False
+    log: str = ""
+    python: str | None = None
+    hera: str | None = None
+    pins: tuple[str, ...] = ()
+    cached: bool = False
+
+
+class Compiler:
+    """Compiles requests, the cached ones first; a context manager that ends every worker."""
+
+    def __init__(
+        self,
+        *,
+        jobs: int,
+        cache: Cache | None,
+        environments: Environments,
+        secrets: Sequence[str] = (),
+    ) -> None:
+        # One more slot than processors: a worker is ready while another's result is written.
+        self._workers = Workers(jobs=jobs + 1, needed=environments.folders)
+        self._environments = environments
+        self._cache = cache
+        self._secrets = [each for each in secrets if len(each) >= 8]
+
+    def __enter__(self) -> Compiler:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._workers.__exit__(*raised)
+
+    @property
+    def isolated(self) -> bool:
+        """Tell whether each worker runs under a uid of its own."""
+        return self._workers.isolated
+
+    def compile(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Outcome]]:
+        """Compile each request and give it with its outcome, in the order of completion."""
+        environments = self._prepare(requests)
+        waiting: deque[_Attempt] = deque()
+        for request, environment in zip(requests, environments, strict=True):
+            if isinstance(environment, Finding):
+                finding = replace(environment, experiment=request.name)
+                yield request, _failed(request, finding)
+            else:
+                waiting.append(_Attempt(request, environment))
+        found = self._recall(waiting)
+        attempts = deque(each for each in waiting if each.key not in found)
+        for attempt in waiting:
+            if attempt.key in found:
+                yield attempt.request, _revive(attempt.request, found[attempt.key])
+        yield from self._run(attempts)
+
+    def _prepare(self, requests: Sequence[Request]) -> list[Environment | Finding]:
+        """Give the Python that each request runs with, or what is wrong with it."""
+        wanted = [
+            Wanted(
+                path=each.path, dependencies=each.dependencies, python=each.python, tree=each.tree
+            )
+            for each in requests
+        ]
+        return self._environments.prepare(wanted, self._workers)
+
+    def _recall(self, attempts: Iterable[_Attempt]) -> dict[str, dict[str, Any]]:
+        if self._cache is None:
+            return {}
+        trees = {attempt.key: attempt.request.tree for attempt in attempts}
+
+        def holds(key: str, extra: Mapping[str, str]) -> bool:
+            return all(_identity(trees[key], path) == each for path, each in extra.items())
+
+        return self._cache.find(trees, holds)
+
+    def _run(self, attempts: deque[_Attempt]) -> Iterator[tuple[Request, Outcome]]:
+        running: dict[str, _Attempt] = {}
+        kept: list[tuple[str, Mapping[str, str], str]] = []
+        number = 0
+
+        def next_task() -> Task | None:
+            nonlocal number
+            if not attempts:
+                return None
+            number += 1
+            attempt = attempts.popleft()
+            running[str(number)] = attempt
+            return attempt.task(str(number), self._environments.authors)
+
+        try:
+            for task, ended in self._workers.run(next_task):
+                attempt = running.pop(task.label)
+                if missing := attempt.missing(ended):
+                    attempts.appendleft(attempt.with_files(missing))
+                    continue
+                outcome = self._outcome(attempt, ended)
+                if attempt.cacheable(ended):
+                    kept.append((attempt.key, attempt.extra(ended), _preserve(outcome)))
+                yield attempt.request, outcome
+        finally:
+            if self._cache is not None:
+                self._cache.keep(kept)
+
+    def _outcome(self, attempt: _Attempt, ended: Ended) -> Outcome:
+        request = attempt.request
+        reader = _Reader(request, self._secrets)
+        if ended.result is None:
+            message = ended.failure or "ended without a result: the script ended its own process"
+            finding = _finding(request, "compile-failed", _with_log(message, ended.log))
+            return replace(_failed(request, finding), log=ended.log)
+        try:
+            outcome = reader.read(ended.result, ended.log)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            finding = _finding(request, "compile-failed", f"sent what is no result: {error}")
+            return replace(_failed(request, finding), log=ended.log)
+        return replace(
+            outcome,
+            pins=attempt.environment.pins,
+            source_files=attempt.sources(ended),
+        )
+
+
+class _Attempt:
+    """One run of a request, with the files that are staged for it."""
+
+    def __init__(
+        self, request: Request, environment: Environment, more: Sequence[str] = (), round_: int = 0
+    ) -> None:
+        self.request = request
+        self.environment = environment
+        self.more = tuple(more)
+        self.round = round_
+        every = request.tree.files if request.whole_tree else (*request.files, *self.more)
+        self.staged = {path for path in every if request.tree.locate(path)}
+        self.key = _key(request, environment)
+
+    def with_files(self, more: Iterable[str]) -> _Attempt:
+        more = (*self.more, *more)
+        return _Attempt(self.request, self.environment, more, self.round + 1)
+
+    def task(self, label: str, authors: Path) -> Task:
+        request = self.request
+        tree = request.tree
+        staged = sorted(self.staged)
+        warm = self.environment.python is None and not request.allow_network
+        command = None
+        if not warm:
+            python = self.environment.python or self.environment.own_python
+            worker = str(Path(__file__).with_name("compile_worker.py"))
+            command = [str(python), "-s", worker, "3", "4"]
+        package = _package_root(request.path, tree.files)
+        last = [each for each in (request.experiments_dir, "") if each in ("", *_folders(staged))]
+        job = {
+            "name": request.name,
+            "path": request.path,
+            "function": request.function,
+            "module": _module(request.path, package),
+            "search": [package] if package != dirname(request.path) else [],
+            "search_last": last,
+            "arguments": dict(request.arguments),
+            "inputs": dict(request.inputs),
+            "environment": dict(request.environment),
+            "own_environment": dict(request.own_environment),
+            "others": list(request.others),
+            "pin_randomness": request.pin_randomness,
+            "allow_network": request.allow_network,
+            "authors": str(authors) if self.environment.python else None,
+        }
+        return Task(
+            label=label,
+            job=job,
+            files=lambda: tree.read_many(staged),
+            environ=_environ(request),
+            limits=request.limits,
+            command=command,
+            network=request.allow_network,
+            extra_files={"kubeconfig": _PLACEHOLDER_KUBECONFIG.encode()},
+        )
+
+    def missing(self, ended: Ended) -> list[str]:
+        """Give the repository's files that it asked for and that were not staged."""
+        touched = (ended.result or {}).get("touched") or []
+        if not isinstance(touched, list) or self.round >= _MOST_ROUNDS:
+            return []
+        files = self.request.tree.files
+        asked = {path for path in touched if isinstance(path, str)} - self.staged
+        found = {path for path in asked if path in files}
+        # A folder that was listed or looked for: what lies directly in it.
+        folders = (asked - found) & _tree_folders(self.request.tree) if asked - found else set()
+        if folders:
+            found |= {path for path in files if dirname(path) in folders}
+            found |= _first_below(files, folders)
+        wanted = found - self.staged
+        if not wanted and self._lacks_module(ended) and not self.request.whole_tree:
+            wanted = {path for path in files if path.endswith(".py")} - self.staged
+        return sorted(path for path in wanted if self.request.tree.locate(path))
+
+    def _lacks_module(self, ended: Ended) -> bool:
+        error = (ended.result or {}).get("error") or {}
+        return "no module named" in str(error.get("message"))
+
+    def cacheable(self, ended: Ended) -> bool:
+        """Tell whether running it again would give the same: not so after a timeout or a crash."""
+        return ended.result is not None and not self.request.allow_network
+
+    def extra(self, ended: Ended) -> dict[str, str]:
+        """Give what it touched beyond the files of its key, there or not, with identities."""
+        touched = (ended.result or {}).get("touched") or []
+        known = set(self.request.files)
+        tree = self.request.tree
+        return {path: _identity(tree, path) for path in touched if path and path not in known}
+
+    def sources(self, ended: Ended) -> tuple[str, ...]:
+        touched = set((ended.result or {}).get("touched") or [])
+        python = {path for path in self.request.files if path.endswith(".py")}
+        return tuple(sorted((touched | python) & self.staged))
+
+
+class _Reader:
+    """Reads what a worker sent, which is untrusted, as manifests and findings."""
+
+    def __init__(self, request: Request, secrets: Sequence[str]) -> None:
+        self.request = request
+        self.secrets = secrets
+        self.findings: list[Finding] = []
+
+    def read(self, result: Mapping[str, Any], log: str) -> Outcome:
+        request = self.request
+        self.findings = [self.finding(each) for each in result["findings"]]
+        failed = bool(result["error"])
+        if failed:
+            error = self.finding(result["error"])
+            self.findings.append(replace(error, message=_with_log(error.message, log)))
+        manifests = tuple(self.manifest(each, n) for n, each in enumerate(result["documents"]))
+        requirements = tuple(self.requirement(each) for each in result["requirements"])
+        if not manifests and not failed:
+            self.nothing_built(log)
+        failed = failed or (not manifests and request.strict)
+        return Outcome(
+            name=request.name,
+            path=request.path,
+            manifests=manifests,
+            text=document.dump(each.document for each in manifests),
+            requirements=requirements,
+            findings=tuple(self.findings),
+            failed=failed,
+            empty=not manifests and not failed,
+            log=log,
+            python=str(result["python"]),
+            hera=result["hera"] and str(result["hera"]),
+        )
+
+    def nothing_built(self, log: str) -> None:
+        message = (
+            "built no workflow. Define one at module level, call create() under "
+            '`if __name__ == "__main__":`, or derive a class from heraci.Experiment; a function that '
+            "makes it is named as `path:function` in heraci.toml."
+        )
+        severity = Severity.ERROR if self.request.strict else Severity.WARNING
+        finding = _finding(self.request, "no-workflow", _with_log(message, log))
+        self.findings.append(replace(finding, severity=severity))
+
+    def finding(self, data: Mapping[str, Any]) -> Finding:
+        line = data["line"]
+        return Finding(
+            rule=str(data["rule"]),
+            severity=Severity(data["severity"]),
+            message=str(data["message"]),
+            experiment=self.request.name,
+            file=str(data["file"] or self.request.path),
+            line=line if isinstance(line, int) and line > 0 else None,
+        )
+
+    def manifest(self, data: Mapping[str, Any], index: int) -> Manifest:
+        content = data["document"]
+        sources = {str(key): str(value) for key, value in data["sources"].items() if value}
+        kind, meta = content.get("kind"), content.get("metadata") or {}
+        name = meta.get("name") or meta.get("generateName") or ""
+        if kind not in KINDS:
+            self.find("unknown-kind", f"is of kind {kind}, which Argo does not know", sources)
+        self.check_secrets(content, sources)
+        return Manifest(
+            kind=str(kind),
+            name=str(name),
+            namespace=meta.get("namespace"),
+            digest=document.digest(content),
+            document=content,
+            file=f"{self.request.name}.yaml",
+            index=index,
+            sources=sources,
+        )
+
+    def check_secrets(self, content: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+        text = document.canonical(content).decode()
+        environ = self.request.environ.items()
+        told = {value for name, value in environ if _SECRET_NAME.search(name) and len(value) >= 8}
+        if any(json.dumps(each)[1:-1] in text for each in {*told, *self.secrets}):
+            self.find(
+                "credential-in-manifest",
+                "holds the value of a variable of the environ that looks like a credential. "
+                "Put it in a Secret on the cluster and refer to that.",
+                sources,
+            )
+        elif found := _SECRET_VALUE.search(text):
+            self.find(
+                "credential-in-manifest",
+                f"holds what looks like a credential ({found[0][:4]}…). "
+                "Put it in a Secret on the cluster and refer to that.",
+                sources,
+            )
+
+    def find(self, rule: str, message: str, sources: Mapping[str, str]) -> None:
+        file, _, line = sources.get("", "").rpartition(":")
+        self.findings.append(
+            Finding(
+                rule=rule,
+                severity=Severity.ERROR,
+                message=f"the manifest {message}",
+                experiment=self.request.name,
+                file=file or self.request.path,
+                line=int(line) if line.isdigit() else None,
+            )
+        )
+
+    def requirement(self, data: Mapping[str, Any]) -> Requirement:
+        return Requirement(
+            kind=str(data["kind"]),
+            name=str(data["name"]),
+            api_version=str(data.get("api_version") or "v1"),
+            namespace=data.get("namespace"),
+            keys=tuple(map(str, data.get("keys") or ())),
+            access=tuple(map(str, data.get("access") or ())),
+            storage=data.get("storage"),
+            origin=Origin(data.get("origin") or "compiling"),
+            source=data.get("source"),
+            optional=bool(data.get("optional")),
+        )
+
+
+def _finding(request: Request, rule: str, message: str) -> Finding:
+    return Finding(
+        rule=rule,
+        severity=Severity.ERROR,
+        message=message,
+        experiment=request.name,
+        file=request.path,
+    )
+
+
+def _failed(request: Request, finding: Finding) -> Outcome:
+    return Outcome(name=request.name, path=request.path, findings=(finding,), failed=True)
+
+
+def _with_log(message: str, log: str) -> str:
+    """Add the last lines that a script printed, which most often say why."""
+    lines = [line for line in log.splitlines() if line.strip()][-8:]
+    if not lines:
+        return message
+    return message + "\nIt printed last:\n" + "\n".join(f"  {line[:300]}" for line in lines)
+
+
+def _preserve(outcome: Outcome) -> str:
+    """Write an outcome for the cache."""
+    data = {
+        "manifests": [plain(each) for each in outcome.manifests],
+        "text": outcome.text,
+        "requirements": [plain(each) for each in outcome.requirements],
+        "findings": [plain(each) for each in outcome.findings],
+        "source_files": outcome.source_files,
+        "failed": outcome.failed,
+        "empty": outcome.empty,
+        "log": outcome.log,
+        "python": outcome.python,
+        "hera": outcome.hera,
+        "pins": outcome.pins,
+    }
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _revive(request: Request, data: dict[str, Any]) -> Outcome:
+    """Read an outcome of the cache; our own data, not checked again."""
+    return Outcome(
+        name=request.name,
+        path=request.path,
+        manifests=tuple(Manifest(**each) for each in data.pop("manifests")),
+        requirements=tuple(_read_requirement(each) for each in data.pop("requirements")),
+        findings=tuple(_read_finding(each) for each in data.pop("findings")),
+        source_files=tuple(data.pop("source_files")),
+        pins=tuple(data.pop("pins")),
+        cached=True,
+        **data,
+    )
+
+
+def _read_requirement(data: dict[str, Any]) -> Requirement:
+    lists = {name: tuple(data[name]) for name in ("keys", "access") if name in data}
+    origin = Origin(data.get("origin", Origin.MANIFEST))
+    return Requirement(**{**data, **lists, "origin": origin})
+
+
+def _read_finding(data: dict[str, Any]) -> Finding:
+    return Finding(**{**data, "severity": Severity(data["severity"])})
+
+
+def _environ(request: Request) -> dict[str, str]:
+    """Give the variables that scripts read: what the target is, and placeholders for secrets."""
+    environ = {
+        "ARGO_SERVER": request.argo_server or PLACEHOLDER_SERVER,
+        "ARGO_NAMESPACE": request.namespace or PLACEHOLDER,
+        "ARGO_SERVICE_ACCOUNT": request.service_account or PLACEHOLDER,
+        "ARGO_TOKEN": PLACEHOLDER_TOKEN,
+        "KUBECONFIG": "{folder}/kubeconfig",
+        "HERACI": __version__,
+    }
+    return environ | dict(request.environ)
+
+
+def _package_root(path: str, files: Mapping[str, str]) -> str:
+    """Give the folder above the outermost package that a file is in; its own where in none."""
+    folder = dirname(path)
+    while folder and f"{folder}/__init__.py" in files:
+        if not folder.rpartition("/")[2].isidentifier():
+            break
+        folder = dirname(folder)
+    return folder
+
+
+def _module(path: str, package_root: str) -> str | None:
+    if package_root == dirname(path):
+        return None
+    return path[len(package_root) :].strip("/").removesuffix(".py").replace("/", ".")
+
+
+def _folders(files: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for path in files:
+        folder = dirname(path)
+        while folder and folder not in found:
+            found.add(folder)
+            folder = dirname(folder)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _tree_folders(tree: Tree) -> set[str]:
+    return _folders(tree.files)
+
+
+def _first_below(files: Iterable[str], folders: set[str]) -> set[str]:
+    """Give one file of each folder inside the given ones, so that they are there to be listed."""
+    first: dict[str, str] = {}
+    for path in files:
+        parent = dirname(path)
+        while parent:
+            if dirname(parent) in folders:
+                first.setdefault(parent, path)
+            parent = dirname(parent)
+    return set(first.values())
+
+
+def _identity(tree: Tree, path: str) -> str:
+    """Give what must stay the same for what was touched to be the same."""
+    if path in tree.files:
+        return tree.files[path]
+    inside = sorted(each for each in tree.files if each.startswith(path + "/"))
+    return "folder:" + hashlib.sha256("\0".join(inside).encode()).hexdigest() if inside else ""
+
+
+@cache
+def _own_versions() -> tuple[str, ...]:
+    """Give what of heraci itself decides the bytes: its worker, its author classes, its Hera."""
+    folder = Path(__file__).parent
+    own = hashlib.sha256()
+    for name in ("compile_worker.py", "experiment.py", "document.py", "compile.py"):
+        own.update((folder / name).read_bytes())
+    return (own.hexdigest(), platform.python_version(), metadata.version("hera"))
+
+
+def _key(request: Request, environment: Environment) -> str:
+    tree = request.tree
+    known = {path: tree.files[path] for path in request.files if path in tree.files}
+    parts = [
+        _own_versions(),
+        environment.key,
+        request.name,
+        request.path,
+        request.function,
+        request.strict,
+        request.whole_tree,
+        request.experiments_dir,
+        sorted(request.others),
+        request.inputs,
+        request.environment,
+        request.own_environment,
+        request.arguments,
+        request.environ,
+        request.namespace,
+        request.argo_server,
+        request.service_account,
+        request.pin_randomness,
+        request.allow_network,
+        known,
+    ]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def changed(base: Outcome, head: Outcome) -> bool:
+    """Tell whether two outcomes would start different things on the cluster."""
+    return [each.digest for each in base.manifests] != [each.digest for each in head.manifests]
+
+

@@ -1,0 +1,74 @@
+"""What was compiled before, by content: one SQLite file in the user's cache folder.
+
+A key stands for everything that is known before an experiment runs. What it touched beyond that
+while running is kept beside the outcome and compared again. What a pull request compiled is kept
+apart (`scope`) and never read for a base, a push or a submission.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_AT_ONCE = 500
+_KEPT = 50_000  # rows; an outcome is a few kilobytes
+
+
+class Cache:
+    """Outcomes by key; a cache that cannot be read or written is an empty one."""
+
+    def __init__(self, folder: Path, scope: str) -> None:
+        self._connection: sqlite3.Connection | None = None
+        with contextlib.suppress(OSError, sqlite3.Error):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = folder / f"compiled-{scope}.sqlite"
+            self._connection = sqlite3.connect(path, timeout=5, isolation_level=None)
+            self._connection.executescript(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                "CREATE TABLE IF NOT EXISTS outcome (key TEXT, extra TEXT, value TEXT,"
+                " PRIMARY KEY (key, extra));"
+            )
+
+    def find(
+        self, keys: Iterable[str], holds: Callable[[str, Mapping[str, str]], bool]
+    ) -> dict[str, dict[str, Any]]:
+        """Give the outcome of each key whose extra files `holds` says are as they were."""
+        found: dict[str, dict[str, Any]] = {}
+        wanted = list(keys)
+        for start in range(0, len(wanted), _AT_ONCE):
+            for key, extra, value in self._rows(wanted[start : start + _AT_ONCE]):
+                if key not in found and (extra == "{}" or holds(key, json.loads(extra))):
+                    found[key] = json.loads(value)
+        return found
+
+    def _rows(self, keys: Sequence[str]) -> list[tuple[str, str, str]]:
+        if self._connection is None:
+            return []
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT key, extra, value FROM outcome WHERE key IN ({marks})"  # noqa: S608
+        try:
+            return self._connection.execute(query, keys).fetchall()
+        except sqlite3.Error:
+            return []
+
+    def keep(self, rows: Iterable[tuple[str, Mapping[str, str], str]]) -> None:
+        """Keep outcomes: key, identities of the extra files, JSON text."""
+        if self._connection is None:
+            return
+        values = [(key, json.dumps(extra, sort_keys=True), text) for key, extra, text in rows]
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("BEGIN")
+            self._connection.executemany("INSERT OR REPLACE INTO outcome VALUES (?,?,?)", values)
+            self._connection.execute(
+                "DELETE FROM outcome WHERE rowid <= (SELECT max(rowid) FROM outcome) - ?", (_KEPT,)
+            )
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()

@@ -1,0 +1,412 @@
+"""Workers from the outside: staged copies, uids, and the server process that forks them.
+
+As root, a task's files are copied to a folder that belongs to the uid of its slot and to no other;
+without root everything runs as ourselves and the copy only keeps scripts from changing the
+repository by accident.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from heraci.errors import CompileError, HeraciError
+
+# Below the range that systemd hands out, above what distributions give to people and services.
+_FIRST_UID = 60_600
+_UID_BLOCKS = 8
+_UIDS_IN_BLOCK = 64
+_LOG_KEPT = 32_768
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one worker may use: wall seconds, bytes of memory, bytes it writes, and counts."""
+
+    seconds: float = 60.0
+    memory: int | None = 4 << 30
+    file_size: int | None = 16 << 20
+    open_files: int | None = 256
+    processes: int | None = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One thing to run behind the wall.
+
+    `files` are staged under `repository/` of the task's folder, `extra_files` in the folder itself.
+    `command` is a program to run instead of a warm worker; `{folder}` in it and in `environ` stands
+    for the task's folder. `keep` moves this subfolder of it to another place when it ended well.
+    """
+
+    label: str
+    job: Mapping[str, Any] = field(default_factory=dict)
+    files: Callable[[], Mapping[str, bytes]] = dict
+    extra_files: Mapping[str, bytes] = field(default_factory=dict)
+    command: Sequence[str] | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    network: bool = False
+    keep: tuple[str, Path] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a task ended: its result (None where it gave none), what it printed, and what went wrong."""
+
+    result: dict[str, Any] | None
+    log: str
+    failure: str | None
+
+
+class Workers:
+    """Runs tasks, as many at a time as there are slots; a context manager that leaves nothing."""
+
+    def __init__(self, *, jobs: int, needed: Sequence[Path] = ()) -> None:
+        self._slots = jobs
+        self._needed = list(needed)
+        self._folder: Path | None = None
+        self._servers: dict[bool, _Server] = {}
+        self._uids: _Uids | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers.values():
+            server.stop()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._uids:
+            self._uids.release()
+
+    @property
+    def isolated(self) -> bool:
+        """Tell whether each worker has a uid of its own."""
+        return os.geteuid() == 0
+
+    def warm_up(self) -> None:
+        """Start the server now, so that it imports Hera while something else is done."""
+        self._server(network=False)
+
+    def run(self, next_task: Callable[[], Task | None]) -> Iterator[tuple[Task, Ended]]:
+        """Run tasks and give each as it ends; a task is asked for whenever a slot is free."""
+        free = deque(range(self._slots))
+        running: dict[int, tuple[Task, Path]] = {}
+        selector = selectors.DefaultSelector()
+        number = 0
+        while True:
+            while free and (task := next_task()) is not None:
+                slot = free.popleft()
+                server = self._server(network=task.network)
+                if server.socket not in {key.fileobj for key in selector.get_map().values()}:
+                    selector.register(server.socket, selectors.EVENT_READ, server)
+                number += 1
+                folder = self._stage(task, slot, number)
+                running[slot] = (task, folder)
+                server.send(self._request(task, slot, folder))
+            if not running:
+                return
+            for key, _ in selector.select():
+                for answer in key.data.receive():
+                    slot = answer["id"]
+                    task, folder = running.pop(slot)
+                    yield task, self._finish(task, folder, answer)
+                    free.append(slot)
+
+    def _server(self, *, network: bool) -> _Server:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="heraci-"))
+            self._folder.chmod(0o711)
+            if self.isolated:
+                self._uids = _Uids()
+        if network not in self._servers:
+            needed = [*map(str, self._needed), str(self._folder)]
+            self._servers[network] = _Server(self._folder, network=network, needed=needed)
+        return self._servers[network]
+
+    def _uid(self, slot: int) -> int | None:
+        return self._uids.of(slot) if self._uids else None
+
+    def _stage(self, task: Task, slot: int, number: int) -> Path:
+        assert self._folder is not None
+        uid = self._uid(slot)
+        folder = self._folder / f"{slot}"
+        folder.mkdir(mode=0o711, exist_ok=True)
+        place = folder / f"t{number}"
+        writer = _Writer(str(place), uid)
+        for name in ("home", "tmp"):
+            writer.folder(name)
+        for path, content in task.files().items():
+            writer.file(f"repository/{path}", content)
+        for path, content in task.extra_files.items():
+            writer.file(path, content)
+        return place
+
+    def _request(self, task: Task, slot: int, place: Path) -> dict[str, Any]:
+        def filled(text: str) -> str:
+            return text.replace("{folder}", str(place))
+
+        environ = {
+            "PATH": _PATH,
+            "HOME": "{folder}/home",
+            "TMPDIR": "{folder}/tmp",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONHASHSEED": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONSAFEPATH": "1",
+            "PYTHONNOUSERSITE": "1",
+        } | dict(task.environ)
+        limits = task.limits
+        return {
+            "id": slot,
+            "folder": str(place.parent),
+            "uid": self._uid(slot),
+            "environ": {name: filled(value) for name, value in environ.items()},
+            "limits": {
+                "seconds": limits.seconds,
+                "memory": limits.memory,
+                "file_size": limits.file_size,
+                "open_files": limits.open_files,
+                "processes": _process_limit(limits.processes, self._uid(slot)),
+            },
+            "job": {**task.job, "root": str(place / "repository")},
+            "command": task.command and [filled(each) for each in task.command],
+            "directory": str(place),
+        }
+
+    def _finish(self, task: Task, place: Path, answer: dict[str, Any]) -> Ended:
+        folder = place.parent
+        log = _read_log(folder / "log")
+        failure = _failure(answer, task.limits, log)
+        result = None
+        try:
+            text = (folder / "result").read_bytes()
+            result = json.loads(text) if text else None
+        except (OSError, ValueError) as error:
+            failure = failure or f"its result cannot be read: {error}"
+        if not isinstance(result, dict):
+            result = None
+        if task.keep and failure is None:
+            name, target = task.keep
+            os.replace(place / name, target)
+        shutil.rmtree(place, ignore_errors=True)
+        return Ended(result=result, log=log, failure=failure)
+
+
+class _Server:
+    """One `compile_server` process and the socket to it."""
+
+    def __init__(self, folder: Path, *, network: bool, needed: list[str]) -> None:
+        package = Path(__file__).parent
+        self.socket, theirs = socket.socketpair()
+        prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(package), *needed}
+        # Where folders outside the prefixes hold packages, an editable install's own tree aside.
+        prefixes |= {each for each in sys.path if each.endswith(("site-packages", "dist-packages"))}
+        options = {
+            "network": network,
+            "warm": not network,
+            "needed": sorted(each for each in prefixes if Path(each).is_dir()),
+            "package_root": str(package.parent),
+        }
+        descriptor = str(theirs.fileno())
+        self.process = subprocess.Popen(
+            # Unbuffered and without the folder of the script on the path: `git.py` lies there.
+            [
+                *(sys.executable, "-s", "-P", str(package / "compile_server.py")),
+                *(descriptor, json.dumps(options)),
+            ],
+            cwd=folder,
+            env=_server_environ(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        self._buffer = b""
+        self._checked = False
+
+    def send(self, request: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # receive() tells why
+            self.socket.sendall(json.dumps(request).encode() + b"\n")
+
+    def receive(self) -> list[dict[str, Any]]:
+        data = self.socket.recv(1 << 20)
+        if not data:
+            raise self._lost()
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        answers = [json.loads(line) for line in lines]
+        if not self._checked and answers:
+            self._checked = True
+            _refuse_unreachable(answers.pop(0)["unreachable"])
+        return answers
+
+    def _lost(self) -> HeraciError:
+        self.process.kill()
+        _, error = self.process.communicate()
+        text = error.decode(errors="replace").strip()
+        return CompileError(
+            f"the compile server ended before its work was done:\n{text[-2000:]}\n"
+            "If this repeats, please report it with the output of `heraci doctor`."
+        )
+
+    def stop(self) -> None:
+        # It ends its workers when the socket closes, and is not waited for longer than they take.
+        self.socket.close()
+        try:
+            self.process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+def _refuse_unreachable(folders: list[str]) -> None:
+    if folders:
+        raise CompileError(
+            f"{folders[0]} can be entered by root alone, and no mount namespace can be made here to "
+            "show it to the unprivileged users that experiments run as. Install heraci and its "
+            "Python where all users may read them, or run heraci as an ordinary user."
+        )
+
+
+def _server_environ(folder: Path) -> dict[str, str]:
+    """Give the server an environ made anew: nothing of heraci's own gets there."""
+    return {
+        "PATH": _PATH,
+        "HOME": str(folder / "nobody"),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+class _Writer:
+    """Writes a task's files for a uid, each folder once."""
+
+    def __init__(self, root: str, uid: int | None) -> None:
+        self.root, self.uid = root, uid
+        self.known: set[str] = set()
+        self.folder("")
+        self.folder("repository")
+
+    def folder(self, path: str) -> None:
+        if path in self.known:
+            return
+        parent = path.rpartition("/")[0]
+        if path and parent not in self.known:
+            self.folder(parent)
+        self.known.add(path)
+        full = f"{self.root}/{path}" if path else self.root
+        os.mkdir(full, 0o700)
+        if self.uid is not None:
+            os.chown(full, self.uid, self.uid)
+
+    def file(self, path: str, content: bytes) -> None:
+        self.folder(path.rpartition("/")[0])
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        descriptor = os.open(f"{self.root}/{path}", flags, 0o600)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if self.uid is not None:
+                os.fchown(descriptor, self.uid, self.uid)
+        finally:
+            os.close(descriptor)
+
+
+class _Uids:
+    """A block of uids that no other heraci on this machine uses at the same time."""
+
+    def __init__(self) -> None:
+        for block in range(_UID_BLOCKS):
+            # An abstract socket's name is free again when its process ends, however it ends.
+            lock = socket.socket(socket.AF_UNIX)
+            try:
+                lock.bind(f"\0heraci-uids-{block}")
+            except OSError:
+                lock.close()
+                continue
+            self._lock = lock
+            self._first = _FIRST_UID + block * _UIDS_IN_BLOCK
+            return
+        raise CompileError(
+            f"{_UID_BLOCKS} other runs of heraci compile on this machine at this moment. "
+            "Try again when one of them has ended."
+        )
+
+    def of(self, slot: int) -> int:
+        return self._first + slot % _UIDS_IN_BLOCK
+
+    def release(self) -> None:
+        self._lock.close()
+
+
+def _process_limit(wanted: int | None, uid: int | None) -> int | None:
+    """Add what a uid runs already to what a worker may start: the kernel counts per uid."""
+    if wanted is None or uid is not None:
+        return wanted
+    return wanted + _own_tasks()
+
+
+def _own_tasks() -> int:
+    mine = os.getuid()
+    count = 0
+    try:
+        with os.scandir("/proc") as entries:
+            for entry in entries:
+                if entry.name.isdigit() and entry.stat().st_uid == mine:
+                    count += len(os.listdir(f"/proc/{entry.name}/task"))
+    except OSError:
+        return max(count, 1024)
+    return count
+
+
+def _read_log(path: Path) -> str:
+    """Read what a worker printed: all of it, or its beginning and its end."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= 2 * _LOG_KEPT:
+                return file.read().decode(errors="replace")
+            start = file.read(_LOG_KEPT)
+            file.seek(-_LOG_KEPT, os.SEEK_END)
+            end = file.read()
+    except FileNotFoundError:
+        return ""
+    left_out = f"\n[… {size - 2 * _LOG_KEPT} bytes left out …]\n"
+    return start.decode(errors="replace") + left_out + end.decode(errors="replace")
+
+
+def _failure(answer: dict[str, Any], limits: Limits, log: str) -> str | None:
+    if answer.get("reason") == "timeout":
+        return f"took longer than {limits.seconds:g} s (compile-timeout)"
+    number = answer.get("signal")
+    if number == signal.SIGSEGV:
+        return "crashed (SIGSEGV): most often a recursion without end, or a broken extension module"
+    if number == signal.SIGXCPU:
+        return f"took longer than {limits.seconds:g} s (compile-timeout)"
+    if number is not None:
+        return f"was ended by {signal.Signals(number).name}"
+    code = answer.get("code", 0)
+    if code and "MemoryError" in log[-500:]:
+        return "ran out of memory (compile-memory)"
+    return f"ended with exit code {code}" if code else None
