@@ -81,7 +81,7 @@ def _find(
     tree, top = sources.tree, sources.experiments_dir
     named = [found for name, entry in entries.items() if (found := _named(tree, name, entry))]
     taken = {each.path for each in named if not each.function}
-    scanned = [path for path in sources.python if path.startswith(sources.prefix)]
+    scanned = _visible(sources.python, sources.prefix)
     folders = {path[: -len(ENTRY) - 1] for path in scanned if path.endswith(f"/{ENTRY}")} - {top}
     whole = [
         Experiment(name=_printable(_below(top, folder)), path=f"{folder}/{ENTRY}", folder=folder)
@@ -109,22 +109,23 @@ def _named(tree: Tree, name: str, entry: str) -> Experiment | None:
 _NEVER = re.compile("__pycache__/|node_modules/|site-packages/")
 
 
-def _python(tree: Tree, prefix: str) -> list[str]:
-    """The Python files, without those of hidden folders, caches and virtual environments.
-
-    Where the experiments lie in a hidden folder themselves, that one counts.
-    """
+def _python(tree: Tree) -> list[str]:
+    """The Python files that are the repository's own: not of caches or virtual environments."""
     environments = tuple(path[:-10] for path in tree.files if path.endswith("pyvenv.cfg"))
-    start = len(prefix)
     return [
         path
         for path in tree.files
         if path.endswith(".py")
-        and "/." not in (below := path[start:] if path.startswith(prefix) else path)
-        and below[0] != "."
         and not _NEVER.search(path)
         and not (environments and path.startswith(environments))
     ]
+
+
+def _visible(paths: Iterable[str], prefix: str) -> list[str]:
+    """Files below a folder that lie in no hidden one."""
+    start = max(len(prefix) - 1, 0)
+    hidden = re.compile(r"(?:/|\A)\.").search
+    return [path for path in paths if path.startswith(prefix) and not hidden(path, start)]
 
 
 def _loose(scanned: list[str], folders: set[str]) -> list[str]:
@@ -377,18 +378,20 @@ class Sources:
         self._seen = {} if seen is None else seen
         self.prefix = f"{self.experiments_dir}/" if self.experiments_dir else ""
         self._texts: dict[str, bytes] = {}
+        self._linked = bool(tree.links)
 
     def load(self, paths: Iterable[str]) -> None:
         """Read many files at once."""
         wanted = [path for path in paths if path not in self._texts]
-        if self.tree.links:
+        if self._linked:
             wanted = [path for path in wanted if self.tree.locate(path)]
         if wanted:
             self._texts.update(self.tree.read_many(wanted))
 
     def text(self, path: str) -> bytes:
         """The content of one file; empty where it leads out of the tree."""
-        self.load([path])
+        if path not in self._texts:
+            self.load([path])
         return self._texts.get(path, b"")
 
     def imports(self, path: str) -> Imports:
@@ -407,14 +410,14 @@ class Sources:
         self.load([path for path in paths if files[path] not in self._seen])
 
     def _real(self, path: str) -> str | None:
-        if path in self.tree.files and path not in self.tree.links:
-            return path
+        if not self._linked:
+            return path if path in self.tree.files else None
         return self.tree.locate(path)
 
     @cached_property
     def python(self) -> list[str]:
         """All files that can be imported, those of virtual environments left out."""
-        return _python(self.tree, self.prefix)
+        return _python(self.tree)
 
     @cached_property
     def _by_tail(self) -> Mapping[str, list[str]]:
@@ -479,7 +482,7 @@ class Sources:
         return edits
 
     def _imported(self, path: str, entry: str, *, edits_path: bool) -> Iterator[str]:
-        if self.tree.links:
+        if self._linked:
             yield from self._links_to(path)
         for folder in _parents(path):
             if not self._package(folder):
@@ -496,7 +499,7 @@ class Sources:
             yield real
 
     def _package(self, folder: str) -> bool:
-        return join(folder, "__init__.py") in self.tree.files
+        return f"{folder}/__init__.py" in self.tree.files
 
     def _resolve(self, each: Import, path: str, entry: str, *, edits_path: bool) -> list[str]:
         if each.level:
@@ -504,6 +507,8 @@ class Sources:
             for _ in range(each.level - 1):
                 folder = dirname(folder)
             return self._below(folder, each)
+        if not self._linked and each.module.partition(".")[0] not in self._parts:
+            return []
         found = [
             place
             for root in self._roots(path, entry, edits_path=edits_path)
@@ -512,6 +517,13 @@ class Sources:
         if edits_path and not found:
             found = self._anywhere(each)
         return found
+
+    @cached_property
+    def _parts(self) -> frozenset[str]:
+        """All names that folders and modules of the tree have."""
+        folders = {path.rpartition("/")[0] for path in self.python}
+        parts = {part for folder in folders for part in folder.split("/")}
+        return frozenset(parts | {path.rpartition("/")[2][:-3] for path in self.python})
 
     def _roots(self, path: str, entry: str, *, edits_path: bool) -> Iterable[str]:
         """Where Python would look, and a little more: whoever shadows whom, both are taken."""
@@ -529,17 +541,17 @@ class Sources:
 
     def _below(self, root: str, each: Import) -> list[str]:
         """The files of a dotted name below a folder, packages on the way included."""
-        folder, places = root, []
-        for part in each.module.split(".") if each.module else ():
-            folder = join(folder, part)
-            places += [join(folder, "__init__.py"), f"{folder}.py"]
+        folder, places = f"{root}/" if root else "", []
         if not each.module:
-            places.append(join(folder, "__init__.py"))
+            places.append(f"{folder}__init__.py")
+        for part in each.module.split(".") if each.module else ():
+            places += [f"{folder}{part}/__init__.py", f"{folder}{part}.py"]
+            folder += f"{part}/"
         for name in each.names:
             if name == "*":
-                places += self._all_in(folder)
+                places += self._all_in(folder[:-1])
             else:
-                places += [f"{folder}/{name}.py".lstrip("/"), join(folder, name, "__init__.py")]
+                places += [f"{folder}{name}.py", f"{folder}{name}/__init__.py"]
         return [place for place in places if self._there(place)]
 
     def _all_in(self, folder: str) -> list[str]:
@@ -551,7 +563,7 @@ class Sources:
     def _there(self, path: str) -> bool:
         if path in self.tree.files:
             return True
-        return bool(self.tree.links) and self.tree.locate(path) is not None
+        return self._linked and self.tree.locate(path) is not None
 
     def _anywhere(self, each: Import) -> list[str]:
         """Every file that could be this module once somebody edited the search path."""
@@ -652,7 +664,7 @@ _ANY_FILE = (
     *(b"subprocess", b"system"),
 )
 _SETTINGS = frozenset({"heraci.toml", "pyproject.toml", "hera.config"})
-_MANY_WORDS = 24  # beyond these, looking at everything costs less than looking for each
+_MANY_WORDS = 64  # beyond these, looking at everything costs less than looking for each
 
 
 class _Comparison:
@@ -669,6 +681,7 @@ class _Comparison:
         seen: dict[str, Imports] = {}
         self.base, self.head = (Sources(tree, experiments_dir, seen) for tree in (base, head))
         self.known = known
+        self._linked = bool(base.links or head.links)
         self._owners: dict[str, str | None] = {}
         self._mentioned: dict[bytes, Mapping[str, str]] = {}
         self.changed = _differences(base.files, head.files, known.output)
@@ -698,7 +711,8 @@ class _Comparison:
         gone = [each for key, each in old.items() if key not in new]
         moved = self._moved(gone, [each for key, each in new.items() if key not in old])
         for key, each in new.items():
-            yield from self._judged(each, old.get(key) or moved.get(key))
+            if not self._untouched(each, old.get(key)):
+                yield from self._judged(each, old.get(key) or moved.get(key))
         origins = {(each.path, each.function) for each in moved.values()}
         for each in gone:
             if (each.path, each.function) not in origins:
@@ -706,6 +720,21 @@ class _Comparison:
                 if each.path in self.head.tree.files:
                     reason = f"{each.path} is no experiment any more"
                 yield Affected(experiment=each, status=Change.REMOVED, reasons=(reason,), base=each)
+
+    def _untouched(self, each: Experiment, old: Experiment | None) -> bool:
+        """What is so for nearly all experiments, found out quickly."""
+        return (
+            old == each
+            and each.folder not in self._by_folder
+            and each.path not in self.near
+            and not self._concerning_many
+        )
+
+    @cached_property
+    def _concerning_many(self) -> bool:
+        """Whether more than imports and reads has to be looked at for every experiment."""
+        configured = any(path.endswith("hera.config") for path in self.other)
+        return bool(configured or self._pins or self.known.data or self.known.settings)
 
     def _moved(
         self, gone: Sequence[Experiment], come: Sequence[Experiment]
@@ -775,7 +804,8 @@ class _Comparison:
     # Sources: what is imported, and what these read
 
     def _from_sources(self, each: Experiment, old: Experiment, own: set[str]) -> Iterator[str]:
-        after, before = self.head.closure(each.path), self.base.closure(old.path)
+        after = self.head.closure(each.path)
+        before = after if self._same_before(after, own) else self.base.closure(old.path)
         for closure, verb in ((after, "imports"), (before, "imported")):
             for path, importer in closure.files.items():
                 if path in self.changed and path not in own:
@@ -790,6 +820,15 @@ class _Comparison:
         else:
             read = sorted(path for path in recorded if path in self.changed and path not in own)
             yield from (f"reads {path}, which {self.changed[path]}" for path in read)
+
+    def _same_before(self, after: Closure, own: set[str]) -> bool:
+        """Whether the base surely gives the same closure."""
+        return self._only_edits and not own and self.changed.keys().isdisjoint(after.files)
+
+    @cached_property
+    def _only_edits(self) -> bool:
+        """Whether the same modules are there at both ends, so that names mean the same."""
+        return not self._linked and all(self.changed[each] == "changed" for each in self.python)
 
     def _from_any_module(self, after: Closure, before: Closure, own: set[str]) -> Iterator[str]:
         modules = [path for path in self.python if path not in own]
@@ -813,10 +852,10 @@ class _Comparison:
         return f"{paths[0]} {self.changed[paths[0]]}{more}"
 
     def _from_mentions(self, after: Closure, before: Closure, own: set[str]) -> Iterator[str]:
-        texts = [self.base.text(path) for path in before.files]
-        texts += [self.head.text(path) for path in after.files]
+        texts = [self.base.text(path) for path in before.files if self._hinted(path)]
+        texts += [self.head.text(path) for path in after.files if self._hinted(path)]
         told: dict[str, str] = {}
-        for text in texts:
+        for text in dict.fromkeys(texts):
             for path, verb in self._mentions(text).items():
                 if verb == "reads" or path not in told:
                     told[path] = verb
@@ -836,6 +875,16 @@ class _Comparison:
                 plain = _bytes(word) if _PLAIN.fullmatch(_bytes(word)) else b""
                 words.setdefault(plain, []).append(path)
         return words
+
+    def _hinted(self, path: str) -> bool:
+        return self._hints is None or path in self._hints
+
+    @cached_property
+    def _hints(self) -> frozenset[str] | None:
+        """Files that hold a telling word somewhere; None where these are too many to look for."""
+        if len(self._telling) > _MANY_WORDS or self._linked:
+            return None
+        return frozenset().union(*(self._texts.holding(word) for word in self._telling))
 
     def _mentions(self, text: bytes) -> Mapping[str, str]:
         """The changed files that a source names, each with how."""
@@ -940,10 +989,8 @@ class _Comparison:
         A module can only be imported by a file that names it. So words are looked for in the texts,
         and again those of what was found; only what remains is scanned and resolved.
         """
-        texts = self._texts()
-        if self.base.tree.links or self.head.tree.links or self._submodules:
-            return frozenset(texts.paths)
-        if len(self._telling) > _MANY_WORDS:
+        texts = self._texts
+        if self._linked or self._submodules or len(self._telling) > _MANY_WORDS:
             return frozenset(texts.paths)
         near = fresh = self._starts(texts)
         while fresh:
@@ -965,6 +1012,7 @@ class _Comparison:
             if any(files.get(path, "").startswith("submodule:") for files in trees)
         ]
 
+    @cached_property
     def _texts(self) -> _Texts:
         """Each Python file with its text at head, and at base where that is another."""
         before = [path for path in self.python if path in self.base.tree.files]
