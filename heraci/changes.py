@@ -80,7 +80,7 @@ def _find(
 ) -> tuple[Experiment, ...]:
     tree, top = sources.tree, sources.experiments_dir
     named = [found for name, entry in entries.items() if (found := _named(tree, name, entry))]
-    taken = {each.path for each in named if not each.function}
+    taken = {each.path for each in named}
     scanned = _visible(sources.python, sources.prefix)
     folders = {path[: -len(ENTRY) - 1] for path in scanned if path.endswith(f"/{ENTRY}")} - {top}
     whole = [
@@ -144,13 +144,43 @@ def _loose(scanned: list[str], folders: set[str]) -> list[str]:
 def _single(sources: Sources, paths: Sequence[str], *, mark: bool) -> list[Experiment]:
     """The loose files that use Hera."""
     sources.scan(paths)
-    using = [path for path in paths if sources.imports(path).uses_hera]
+    using = [
+        path
+        for path in paths
+        if sources.imports(path).uses_hera and _states_hera(sources.text(path))
+    ]
     imported = sources.imported_among(using) if mark else ()
     top = sources.experiments_dir
     return [
         Experiment(name=_printable(_below(top, path)[:-3]), path=path, imported=path in imported)
         for path in using
     ]
+
+
+_USES_HERA = re.compile(
+    rb"^[ \t]*(?:from|import)[ \t]+(?:hera|heraci|hera_utils|hera_k8s_utils)\b", re.MULTILINE
+)
+
+
+def _states_hera(text: bytes) -> bool:
+    """Whether the import is a statement, and no example in a docstring."""
+    for found in _USES_HERA.finditer(text):
+        before = text[: found.start()]
+        if before.count(b'"""') % 2 == 0 and before.count(b"'''") % 2 == 0:
+            return True
+    try:
+        nodes = ast.walk(ast.parse(text))
+    except (SyntaxError, ValueError, RecursionError):
+        return True
+    return any(_HERA & _top_names(node) for node in nodes)
+
+
+def _top_names(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {each.name.partition(".")[0] for each in node.names}
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return {(node.module or "").partition(".")[0]}
+    return set()
 
 
 def _one_name_each(
@@ -647,6 +677,12 @@ _PINS = re.compile(
     r"(requirements|constraints)[\w.-]*\.(txt|in|lock)|pyproject\.toml|uv\.lock|setup\.(cfg|py)"
     r"|\.python-version"
 )
+_PIN_ENDS = (".txt", ".in", ".lock", ".toml", ".cfg", "setup.py", ".python-version")
+_REFERS = re.compile(
+    rb"^\s*(?:-[rce]|--requirement|--constraint|--editable)[ \t=]*([^\s#;\[]+)"
+    rb"|(?<![\w/.])(\.{1,2}/[\w./-]+)",
+    re.MULTILINE,
+)
 _READS = re.compile(
     rb"\bopen\s*\(|\.read\w*\s*\(|\bread_\w+|\bload\w*\s*\(|glob|listdir|iterdir|scandir"
     rb"|\bwalk\s*\(|\bgenfromtxt|Loader|get_data|\bfrom_file\w*|importlib.resources|pkgutil|subprocess|system"
@@ -777,11 +813,14 @@ class _Comparison:
 
     def _reasons(self, each: Experiment, old: Experiment) -> Iterator[str]:
         own = self._own(each, old)
-        yield from (f"{path} {self.changed[path]}" for path in sorted(own))
+        if each.folder and old.folder and each.folder != old.folder:
+            yield from self._edited_on_the_way(each.folder, old.folder)
+        else:
+            yield from (f"{path} {self.changed[path]}" for path in sorted(own))
         if each.path in self.near or old.path in self.near:
             yield from self._from_sources(each, old, own)
         yield from self._from_declared(each, own)
-        yield from self._from_pins(each)
+        yield from self._from_pins(each, own)
         yield from self._from_settings(each)
 
     # The experiment's own files
@@ -800,6 +839,13 @@ class _Comparison:
         own.update(self._by_folder.get(old.folder or "", ()))
         config = f"{each.path.rpartition('/')[0]}/hera.config"  # read unnamed, from its folder
         return own | {config} if config in self.changed else own
+
+    def _edited_on_the_way(self, folder: str, old: str) -> Iterator[str]:
+        """What differs in a folder besides its place."""
+        before = dict(_contents(self.base.tree, old))
+        after = dict(_contents(self.head.tree, folder))
+        for name, verb in _differences(before, after, None).items():
+            yield f"{old if verb == 'was removed' else folder}/{name} {verb}"
 
     # Sources: what is imported, and what these read
 
@@ -947,29 +993,52 @@ class _Comparison:
                 if path not in own and wanted.fullmatch(path):
                     yield f"declares {path} as data, which {verb}"
 
-    def _from_pins(self, each: Experiment) -> Iterator[str]:
-        for path in self._pins:
-            outside = path in self._outer_pins
-            if outside or (dirname(path) and each.path.startswith(f"{dirname(path)}/")):
-                yield f"depends on {path}, which {self.changed[path]}"
+    def _from_pins(self, each: Experiment, own: set[str]) -> Iterator[str]:
+        top = self.head.experiments_dir
+        for path, reason in self._pins.items():
+            folder = dirname(path)
+            around = each.path.startswith(f"{folder}/") if folder else not top
+            if path not in own and (around or self._from_outside(path)):
+                yield reason
+
+    def _from_outside(self, path: str) -> bool:
+        start = self.known.dependencies_from
+        return start is not None and normpath(start) in {path, dirname(path) or "."}
 
     @cached_property
-    def _outer_pins(self) -> frozenset[str]:
-        start = self.known.dependencies_from
-        if start is None:
-            return frozenset()
-        start = normpath(start)
-        return frozenset(
-            path for path in self._pins if path == start or (dirname(path) or ".") == start
-        )
+    def _pins(self) -> Mapping[str, str]:
+        """Files that pin dependencies, where they or what they refer to changed."""
+        files = self.head.tree.files
+        outer = {normpath(self.known.dependencies_from or ".")}
+        paths = [path for path in files if path.endswith(_PIN_ENDS) or path in outer]
+        paths += [path for path in self.other if path not in files]
+        reasons = {
+            path: self._pin_reason(path)
+            for path in paths
+            if path in outer or _PINS.fullmatch(basename(path))
+        }
+        return {path: reason for path, reason in reasons.items() if reason}
 
-    @cached_property
-    def _pins(self) -> Sequence[str]:
-        pins = [path for path in self.other if _PINS.fullmatch(basename(path))]
-        start = self.known.dependencies_from
-        if start in self.changed and start not in pins:
-            pins.append(start)
-        return pins
+    def _pin_reason(self, path: str) -> str | None:
+        if path in self.changed:
+            return f"depends on {path}, which {self.changed[path]}"
+        for target in self._referred(path, {path}):
+            for each, verb in self.changed.items():
+                if f"{each}/".startswith(f"{target}/"):
+                    return f"depends on {each}, which {verb} (via {path})"
+        return None
+
+    def _referred(self, path: str, seen: set[str]) -> Iterator[str]:
+        """Other files and folders that a file of pins takes in, by a relative path."""
+        text = self.head.text(path)
+        for found in _REFERS.finditer(text):
+            name = (found[1] or found[2]).decode("utf-8", "surrogateescape")
+            target = normpath(join(dirname(path), name))
+            if target not in seen:
+                seen.add(target)
+                yield target
+                if target in self.head.tree.files:
+                    yield from self._referred(target, seen)
 
     def _from_settings(self, each: Experiment) -> Iterator[str]:
         if self.known.settings is None:

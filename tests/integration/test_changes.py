@@ -122,13 +122,7 @@ def test_renamed_added_and_removed(work: Repository):
                 folder="experiments/city/collect",
             ),
             status=Change.RENAMED,
-            reasons=(
-                "renamed from experiments/collect/experiment.py",
-                "experiments/city/collect/experiment.py was added",
-                "experiments/city/collect/tools.py was added",
-                "experiments/collect/experiment.py was removed",
-                "experiments/collect/tools.py was removed",
-            ),
+            reasons=("renamed from experiments/collect/experiment.py",),
             base=collect,
         ),
         Affected(

@@ -110,6 +110,8 @@ def test_single_files_are_experiments_where_they_use_hera():
             "experiments/env/pyvenv.cfg": "",
             "experiments/env/lib/x.py": HERA,
             "experiments/mentions.py": "# import hera\nx = 'hera'\n",
+            "experiments/shows.py": '"""Try this:\n\n    from hera import x\n"""\nimport y\n',
+            "experiments/a/z.py": '"""Try this:\n\n    import x\n"""\nimport y, hera\n',
         }
     )
 
@@ -119,6 +121,7 @@ def test_single_files_are_experiments_where_they_use_hera():
         "a/heraci-one",
         "a/test_it",
         "a/utils_only",
+        "a/z",
     ]
 
 
@@ -598,6 +601,30 @@ def test_pins_count_from_the_folder_to_the_experiments_folder():
         )
 
 
+@pytest.mark.parametrize(
+    ("pins", "changed"),
+    [
+        ("-r ../deps/common.txt\n", "deps/common.txt"),
+        ("--requirement=../deps/first.txt\n", "deps/common.txt"),
+        ("numpy\n-e ../own-lib[extra]\n", "own-lib/src/own/x.py"),
+        ("own @ file:../own-lib\n", "own-lib/pyproject.toml"),
+    ],
+)
+def test_what_pins_refer_to_counts(pins: str, changed: str):
+    files = {
+        "experiments/a/experiment.py": "",
+        "experiments/requirements.txt": pins,
+        "deps/first.txt": "-r common.txt\n",
+        "deps/common.txt": "",
+        "own-lib/pyproject.toml": "",
+        "own-lib/src/own/x.py": "",
+    }
+
+    assert compared(files, {changed: "x"}) == {
+        "a": (f"depends on {changed}, which changed (via experiments/requirements.txt)",)
+    }
+
+
 def test_settings_count_only_where_they_differ():
     known = Known(
         settings=lambda name: (
@@ -662,10 +689,7 @@ def test_added_removed_and_renamed():
             status=Change.RENAMED,
             reasons=(
                 "renamed from experiments/a/experiment.py",
-                "experiments/a/experiment.py was removed",
-                "experiments/a/tools.py was removed",
-                "experiments/x/experiment.py was added",
-                "experiments/x/tools.py was added",
+                "experiments/x/tools.py changed",
             ),
             base=folder_of("a"),
         ),
