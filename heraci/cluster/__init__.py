@@ -15,12 +15,13 @@ import ssl
 import tempfile
 import warnings
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from heraci.cluster.connection import NO_PARAMS, Access, Connection, Params
+from heraci.cluster.api import METADATA_ONLY, Cluster
+from heraci.cluster.connection import Access, Connection
 from heraci.cluster.errors import (
     ConflictError,
     ForbiddenError,
@@ -34,6 +35,7 @@ from heraci.cluster.errors import (
 from heraci.errors import ClusterError
 
 __all__ = [
+    "METADATA_ONLY",
     "Cluster",
     "ConflictError",
     "ForbiddenError",
@@ -52,61 +54,6 @@ WITHHELD_FROM_PLUGINS = (
     *("HERACI_KUBECONFIG", "KUBECONFIG", "HERACI_ARGO_TOKEN", "ARGO_TOKEN"),
     *("HERACI_GITHUB_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN"),
 )
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-
-class Cluster:
-    """One Kubernetes API, reached as one user."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __repr__(self) -> str:
-        return f"Cluster({self.host!r})"
-
-    @property
-    def host(self) -> str:
-        """The API's address."""
-        return self._connection.access.host
-
-    @property
-    def namespace(self) -> str | None:
-        """The namespace that the kubeconfig's context, or the pod, names."""
-        return self._connection.access.namespace
-
-    def get(
-        self, path: str, params: Params = NO_PARAMS, *, accept: str = "application/json"
-    ) -> Any:
-        """Return the JSON at a path of the API; MissingError, ForbiddenError… where there is none.
-
-        `accept=METADATA_ONLY` asks for the metadata of a list alone.
-        """
-        return self._connection.request("GET", path, params, accept=accept)
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        params: Params = NO_PARAMS,
-        body: Any = None,
-        *,
-        content_type: str = "application/json",
-    ) -> Any:
-        """Send anything else; see `Connection.request` for what is tried again."""
-        return self._connection.request(method, path, params, body, content_type=content_type)
-
-    def pages(
-        self, path: str, params: Params = NO_PARAMS, *, accept: str = "application/json"
-    ) -> Iterator[dict[str, Any]]:
-        """Yield each page of a list, 500 objects at most in each."""
-        asked: dict[str, str | int | bool | None] = {"limit": 500, **params}
-        while True:
-            page = self.get(path, asked, accept=accept)
-            yield page
-            going_on = page["metadata"].get("continue")
-            if not going_on:
-                return
-            asked["continue"] = going_on
 
 
 def connect(
