@@ -514,10 +514,10 @@ class Sources:
     def _imported(self, path: str, entry: str, *, edits_path: bool) -> Iterator[str]:
         if self._linked:
             yield from self._links_to(path)
+        # Of every folder above: one without the file may still be part of a package.
         for folder in _parents(path):
-            if not self._package(folder):
-                break
-            yield join(folder, "__init__.py")
+            if self._package(folder):
+                yield f"{folder}/__init__.py"
         for each in self.imports(path).imports:
             yield from self._resolve(each, path, entry, edits_path=edits_path)
 

@@ -336,6 +336,7 @@ def closure(contents: Mapping[str, str], path: str = "experiments/a/experiment.p
             },
             ["experiments/__init__.py", "experiments/a/__init__.py", "experiments/deep/x.py"],
         ),
+        ("", {"experiments/__init__.py": ""}, ["experiments/__init__.py"]),
     ],
 )
 def test_a_closure_holds_the_modules_of_the_repository(
