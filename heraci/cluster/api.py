@@ -69,6 +69,7 @@ class Cluster:
         asked: dict[str, str | int | bool | None] = {"limit": 500, **params}
         while True:
             page = self.get(path, asked, accept=accept)
+            page["items"] = page.get("items") or []  # null, where there are none
             yield page
             going_on = page["metadata"].get("continue")
             if not going_on:
@@ -146,7 +147,8 @@ class Cluster:
         """
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            params = {
+            began = time.monotonic()
+            params: dict[str, str | int | bool | None] = {
                 "watch": True,
                 "labelSelector": labels,
                 "resourceVersion": since,
@@ -166,6 +168,8 @@ class Cluster:
                         yield event["type"], event["object"]
             except errors.GoneError:
                 return
+            if time.monotonic() - began < 1:
+                return  # a connection that is cut at once: not one to begin again at once
 
 
 def _identity(document: Mapping[str, Any]) -> tuple[str, str | None, str]:
