@@ -157,6 +157,8 @@ def _single(sources: Sources, paths: Sequence[str], *, mark: bool) -> list[Exper
     ]
 
 
+_LISTS = rb"(?:glob|listdir|iterdir|scandir|iter_modules|walk_packages)"
+_LISTS_ITSELF = re.compile(rb"__all__.*" + _LISTS + rb"|" + _LISTS + rb".*__all__", re.DOTALL)
 _USES_HERA = re.compile(
     rb"^[ \t]*(?:from|import)[ \t]+(?:hera|heraci|hera_utils|hera_k8s_utils)\b", re.MULTILINE
 )
@@ -585,10 +587,15 @@ class Sources:
         return [place for place in places if self._there(place)]
 
     def _all_in(self, folder: str) -> list[str]:
-        """What `from package import *` may load, by way of `__all__`."""
-        if not self._package(folder):
+        """What `from package import *` loads by way of `__all__`."""
+        start = f"{folder}/__init__.py" if folder else "__init__.py"
+        text = self.text(start) if self._there(start) else b""
+        if b"__all__" not in text:
             return []
-        return [path for path in self.python if dirname(path) == folder]
+        inside = [path for path in self.python if dirname(path) == folder]
+        if _LISTS_ITSELF.search(text):
+            return inside
+        return [path for path in inside if _bytes(_stem(path)) in text]
 
     def _there(self, path: str) -> bool:
         if path in self.tree.files:
@@ -692,7 +699,7 @@ _NO_TEXT = re.compile(rb"\0|coding[:=]")
 _ANY_MODULE = (
     *(b"import_module", b"__import__", b"spec_from_file", b"SourceFileLoader", b"load_source"),
     *(b"runpy", b"exec", b"sys.path", b"from sys", b"sys as", b"addsitedir", b"PYTHONPATH"),
-    *(b"\0", b"coding:", b"coding="),
+    *(b"\0", b"coding:", b"coding=", b"__all__"),
 )
 _ANY_FILE = (
     *(b"open", b".read", b"read_", b"load", b"glob", b"listdir", b"iterdir", b"scandir"),
@@ -1099,7 +1106,7 @@ class _Comparison:
                 if path not in found and self._mentions(text):
                     found.add(path)
         if self.python:
-            found |= texts.matching(_ANY_MODULE, (_DYNAMIC, _EDITS_PATH, _NO_TEXT))
+            found |= texts.matching(_ANY_MODULE, (_DYNAMIC, _EDITS_PATH, _NO_TEXT, _LISTS_ITSELF))
         if self._readable:
             found |= texts.matching(_ANY_FILE, (_READS,))
         return found

@@ -318,6 +318,12 @@ def closure(contents: Mapping[str, str], path: str = "experiments/a/experiment.p
             {"lib/__init__.py": "__all__ = ['a']", "lib/a.py": "", "lib/b/c.py": ""},
             ["lib/__init__.py", "lib/a.py"],
         ),
+        ("from lib import *", {"lib/__init__.py": "", "lib/a.py": ""}, ["lib/__init__.py"]),
+        (
+            "from lib import *",
+            {"lib/__init__.py": "__all__ = [f.stem for f in HERE.glob('*.py')]", "lib/a.py": ""},
+            ["lib/__init__.py", "lib/a.py"],
+        ),
         (
             "import lib.a",
             {"lib/a.py": "from . import b", "lib/b.py": "import lib.a", "lib/c.py": ""},
@@ -757,6 +763,9 @@ def test_looking_closer_only_where_words_are_loses_nothing():
         "experiments/d/pkg/sub/__init__.py": "",
         "experiments/d/pkg/sub/deep.py": "from lib.mesh import x\n",
         "experiments/e/experiment.py": "from experiments.d.pkg.sub import deep\n",
+        "experiments/f/experiment.py": "from plugins import *\n",
+        "plugins/__init__.py": "__all__ = [f.stem for f in HERE.glob('*.py')]\n",
+        "plugins/one.py": "",
     }
     for path, text in files.items():
         after = {**files, path: text + "# more\n"}
