@@ -1,0 +1,686 @@
+"""Read from a manifest what it needs of the cluster, wherever that hides.
+
+Most of it is found by the names that Kubernetes and Argo give to a reference (`secretKeyRef`,
+`claimName`, `…Secret`), at any depth: artifacts, hooks, sidecars and pod spec patches then need no
+code of their own, and neither does the place that Argo's next version adds. Names that hold
+`{{…}}` are resolved by walking the workflow from its entrypoint, as its arguments flow.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from heraci import document
+from heraci.bundle import Finding, Manifest, Requirement, Severity
+from heraci.needs import Action, Claim, Container, Needs, Pod
+
+ARGO = "argoproj.io/v1alpha1"
+# How often one template is read with other arguments, and how many items of a loop are followed.
+MOST_READINGS = 1000
+MOST_ITEMS = 500
+
+_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# What holds strangers' words, where a familiar key means nothing.
+_OPAQUE = frozenset(
+    "annotations labels matchLabels metadata nodeSelector plugin podMetadata "
+    "workflowMetadata".split()
+)
+# What is read as a whole, and not once more key by key.
+_WHOLE = frozenset({"memoize", "synchronization"})
+# What is walked by its own rules, with arguments.
+_WALKED = frozenset({"templates", "steps", "dag", "hooks", "inline"})
+_LEAVES = ("container", "script", "containerSet", "resource", "data", "http", "plugin")
+_GROUPS = {
+    "ClusterWorkflowTemplate": ARGO,
+    "PriorityClass": "scheduling.k8s.io/v1",
+    "ResourceClaim": "resource.k8s.io/v1",
+    "ResourceClaimTemplate": "resource.k8s.io/v1",
+    "RuntimeClass": "node.k8s.io/v1",
+    "StorageClass": "storage.k8s.io/v1",
+    "WorkflowTemplate": ARGO,
+}
+_CLUSTER_SCOPED = frozenset(
+    {"ClusterWorkflowTemplate", "Namespace", "PriorityClass", "RuntimeClass", "StorageClass"}
+)
+
+Scope = Mapping[str, str | None]
+
+
+def needs(
+    manifest: Manifest,
+    *,
+    experiment: str | None = None,
+    provided: Iterable[Manifest] = (),
+    namespace: str | None = None,
+    service_account: str | None = None,
+) -> Needs:
+    """Read what one manifest needs.
+
+    `provided` are the manifests that the same bundle applies: what they bring is not asked of the
+    cluster. `namespace` and `service_account` are the target's, for manifests that name none.
+    """
+    reader = _Reader(manifest, experiment, tuple(provided), namespace, service_account)
+    reader.read()
+    return reader.result()
+
+
+def requirements(manifest: Manifest, **how: Any) -> tuple[Requirement, ...]:
+    """Give the cluster's resources alone that one manifest needs; arguments as for `needs`."""
+    return needs(manifest, **how).requirements
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something was read: the manifest, its template, its task, and what holds there."""
+
+    manifest: Manifest
+    template: str | None = None
+    task: str | None = None
+    scope: Scope = field(default_factory=dict)
+
+    @property
+    def source(self) -> str | None:
+        sources = self.manifest.sources
+        if self.template and self.task and (found := sources.get(f"{self.template}/{self.task}")):
+            return found
+        return (sources.get(self.template) if self.template else None) or sources.get("")
+
+
+class _Reader:
+    """Walks one manifest and gathers what it finds."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        experiment: str | None,
+        provided: tuple[Manifest, ...],
+        namespace: str | None,
+        service_account: str | None,
+    ) -> None:
+        self.manifest = manifest
+        self.experiment = experiment
+        self.provided = {(each.kind, each.name): each for each in provided}
+        self.spec = workflow_spec(manifest.document)
+        self.inherited = self._inherited()
+        self.namespace = manifest.namespace or namespace
+        # Argo's order: the workflow, the template it refers to, then heraci's target.
+        accounts = (each.get("serviceAccountName") for each in (self.spec, *self.inherited))
+        self.account: str | None = next((each for each in accounts if each), service_account)
+        self.found: dict[tuple[Any, ...], Requirement] = {}
+        self.pods: dict[tuple[str, str], Pod] = {}
+        self.claims: dict[str, Claim] = {}
+        self.actions: dict[Action, None] = {}
+        self.accounts: dict[str, str | None] = {}
+        self.agent = False
+        self.told: dict[tuple[str | None, str], Finding] = {}
+        self.readings: dict[str, int] = {}
+        self.seen: set[tuple[Any, ...]] = set()
+
+    def result(self) -> Needs:
+        parallelism = _first(each.get("parallelism") for each in (self.spec, *self.inherited))
+        return Needs(
+            requirements=tuple(self.found.values()),
+            pods=tuple(self.pods.values()),
+            claims=tuple(self.claims.values()),
+            actions=tuple(self.actions),
+            accounts=self.accounts,
+            agent=self.agent,
+            parallelism=parallelism if isinstance(parallelism, int) else None,
+            findings=tuple(self.told.values()),
+        )
+
+    # --- the walk ------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        place = _Place(self.manifest, scope=self.workflow_scope())
+        if self.manifest.namespace:
+            self.require("Namespace", self.manifest.namespace, place)
+        if self.account and self.account != self.spec.get("serviceAccountName"):
+            self.require("ServiceAccount", self.account, place)
+        for spec in (self.spec, *self.inherited):
+            self.visit(spec, place)
+            for claim in _dicts(spec.get("volumeClaimTemplates")):
+                self.claim(claim, place)
+        for call in self.first_calls(place):
+            self.call(call, place)
+        self.unreached(place)
+
+    def first_calls(self, place: _Place) -> Iterator[Mapping[str, Any]]:
+        """Give what the workflow itself starts: its entrypoint, its exit handler, its hooks."""
+        prefix = "workflow.parameters."
+        given = [(key.removeprefix(prefix), each) for key, each in place.scope.items()]
+        known = [{"name": name, "value": each} for name, each in given if each is not None]
+        for key in ("entrypoint", "onExit"):
+            if started := _first(each.get(key) for each in (self.spec, *self.inherited)):
+                yield {"template": started, "arguments": {"parameters": known}}
+        for spec in (self.spec, *self.inherited):
+            yield from _dicts(list(_dict(spec.get("hooks")).values()))
+
+    def unreached(self, place: _Place) -> None:
+        """Read the templates that nothing here calls: others may, with arguments of their own."""
+        for template in _dicts(self.spec.get("templates")):
+            if template.get("name") not in self.readings:
+                inputs = _dicts(_dict(template.get("inputs")).get("parameters"))
+                self.template(template, place, {str(each.get("name")): None for each in inputs})
+
+    def call(self, call: Mapping[str, Any], place: _Place) -> None:
+        """Follow one step, task, hook or entrypoint into the template that it runs."""
+        for scope in self.loops(call, place):
+            inside = replace(place, scope=scope)
+            self.visit({key: each for key, each in call.items() if key != "template"}, inside)
+            found, owner = self.called(call, inside)
+            if found is None:
+                continue
+            given = self.arguments(call, inside)
+            self.template(found, replace(inside, manifest=owner), given)
+
+    def called(
+        self, call: Mapping[str, Any], place: _Place
+    ) -> tuple[Mapping[str, Any] | None, Manifest]:
+        """Find a call's template, where this bundle has it, and the manifest that holds it."""
+        if inline := call.get("inline"):
+            name = call.get("name") or place.template or "inline"
+            return {"name": name, **_dict(inline)}, place.manifest
+        if reference := call.get("templateRef"):
+            kind, name = self.referred(_dict(reference), place)
+            owner = self.provided.get((kind, name or ""))
+            wanted = self.resolve(_dict(reference).get("template"), place)
+            return (_template(owner, wanted), owner) if owner else (None, place.manifest)
+        wanted = self.resolve(call.get("template"), place)
+        for owner in (place.manifest, self.manifest, *self.referred_manifests()):
+            if found := _template(owner, wanted):
+                return found, owner
+        return None, place.manifest
+
+    def template(self, template: Mapping[str, Any], place: _Place, given: Scope) -> None:
+        """Read one template as one call runs it."""
+        name = str(template.get("name") or "")
+        scope = self.template_scope(template, place, given)
+        key = (place.manifest.kind, place.manifest.name, name, *sorted(scope.items(), key=str))
+        again = key in self.seen
+        self.seen.add(key)
+        self.readings[name] = self.readings.get(name, 0) + 1
+        if self.readings[name] > MOST_READINGS:
+            message = f"it runs more than {MOST_READINGS} times; the further ones were not read."
+            self.tell("unread-loop", message, _Place(place.manifest, name))
+            return
+        inside = _Place(place.manifest, name, scope=scope)
+        self.pod(template, inside)
+        if again:
+            return
+        self.visit(template, inside)
+        for plugin in _dict(template.get("plugin")):
+            # It may live in the controller's namespace instead.
+            self.require("ConfigMap", f"{plugin}-executor-plugin", inside, optional=True)
+        for call, task in _calls(template):
+            self.call(call, replace(inside, task=task))
+
+    # --- what names mean -----------------------------------------------------------------------
+
+    def workflow_scope(self) -> dict[str, str | None]:
+        scope: dict[str, str | None] = {"workflow.namespace": self.namespace}
+        scope["workflow.serviceAccountName"] = self.account or "default"
+        for spec in reversed((self.spec, *self.inherited)):
+            for parameter in _dicts(_dict(spec.get("arguments")).get("parameters")):
+                scope[f"workflow.parameters.{parameter.get('name')}"] = _value(parameter)
+        if self.manifest.kind.endswith("WorkflowTemplate"):
+            # Whoever runs it may say otherwise; what it says itself still tells most.
+            scope.pop("workflow.namespace")
+        return scope
+
+    def template_scope(
+        self, template: Mapping[str, Any], place: _Place, given: Scope
+    ) -> dict[str, str | None]:
+        scope = {key: each for key, each in place.scope.items() if key.startswith("workflow.")}
+        for parameter in _dicts(_dict(template.get("inputs")).get("parameters")):
+            name = str(parameter.get("name"))
+            value = given[name] if name in given else _value(parameter)
+            scope[f"inputs.parameters.{name}"] = value and self.fill(value, scope)
+        return scope
+
+    def arguments(self, call: Mapping[str, Any], place: _Place) -> dict[str, str | None]:
+        given: dict[str, str | None] = {}
+        for parameter in _dicts(_dict(call.get("arguments")).get("parameters")):
+            value = _value(parameter)
+            given[str(parameter.get("name"))] = value and self.fill(value, place.scope)
+        return given
+
+    def loops(self, call: Mapping[str, Any], place: _Place) -> Iterator[Scope]:
+        """Give the scope of each round of a call: one, or as many as it has items."""
+        items = self.items(call, place)
+        if items is None:
+            looped = any(call.get(key) for key in ("withItems", "withParam", "withSequence"))
+            # What an item holds is known at run time only.
+            yield {**place.scope, "item": None} if looped else place.scope
+            return
+        for item in islice(items, MOST_ITEMS):
+            yield {**place.scope, **_item_scope(item)}
+
+    def items(self, call: Mapping[str, Any], place: _Place) -> Iterable[Any] | None:
+        if call.get("withItems"):
+            filled = self.fill(json.dumps(call["withItems"]), place.scope)
+            return _json_list(filled)
+        if call.get("withParam"):
+            return _json_list(self.fill(str(call["withParam"]), place.scope))
+        if sequence := call.get("withSequence"):
+            return _sequence({k: self.fill(_text(v), place.scope) for k, v in sequence.items()})
+        return None
+
+    def fill(self, text: str, scope: Scope) -> str | None:
+        """Put in what the scope knows; None where a placeholder stays."""
+        filled = _PLACEHOLDER.sub(
+            lambda match: known if (known := scope.get(match[1].strip())) is not None else match[0],
+            text,
+        )
+        return None if _PLACEHOLDER.search(filled) else filled
+
+    def resolve(self, text: Any, place: _Place) -> str | None:
+        """Give a name as it will be at run time; where nobody knows, say so and give None."""
+        if not text or not isinstance(text, str | int | float):
+            return None
+        filled = self.fill(str(text), place.scope)
+        if filled is None:
+            self.tell(
+                "unresolved-name",
+                f"{text!r} is known at run time only, so nothing on the cluster was looked up "
+                "for it.",
+                place,
+            )
+        return filled
+
+    def tell(self, rule: str, message: str, place: _Place) -> None:
+        file, _, line = (place.source or "").rpartition(":")
+        where = f"template {place.template!r}: " if place.template else ""
+        self.told.setdefault(
+            (place.template, message),
+            Finding(
+                rule=rule,
+                severity=Severity.NOTICE,
+                message=where + message,
+                experiment=self.experiment,
+                file=file or None,
+                line=int(line) if line.isdigit() else None,
+            ),
+        )
+
+    # --- references ------------------------------------------------------------------------------
+
+    def require(
+        self,
+        kind: str,
+        name: Any,
+        place: _Place,
+        *,
+        keys: Iterable[Any] = (),
+        namespace: Any = None,
+        optional: Any = False,
+        access: Iterable[str] = (),
+    ) -> None:
+        resolved = self.resolve(name, place)
+        if not resolved or (kind, resolved) in self.provided:
+            return
+        known = tuple(each for key in keys if (each := self.resolve(key, place)))
+        of_manifest = None if kind in _CLUSTER_SCOPED else self.manifest.namespace
+        where = (self.resolve(namespace, place) if namespace else None) or of_manifest
+        key = (kind, resolved, where, place.template, bool(optional))
+        before = self.found.get(key)
+        if before:
+            more = tuple(each for each in dict.fromkeys(known) if each not in before.keys)
+            self.found[key] = replace(before, keys=before.keys + more)
+            return
+        self.found[key] = Requirement(
+            kind=kind,
+            name=resolved,
+            api_version=_GROUPS.get(kind, "v1"),
+            namespace=where,
+            keys=tuple(dict.fromkeys(known)),
+            access=tuple(access),
+            template=place.template,
+            source=place.source,
+            optional=bool(optional),
+        )
+
+    def visit(self, node: Any, place: _Place) -> None:
+        """Look at each key of a part of the manifest, at any depth."""
+        if isinstance(node, list):
+            for each in node:
+                self.visit(each, place)
+        if not isinstance(node, dict):
+            return
+        for key, value in node.items():
+            if not value or key in _OPAQUE or key in _WALKED:
+                continue
+            if reader := _READERS.get(key):
+                reader(self, value, place)
+            elif isinstance(value, dict) and "name" in value and key.endswith("Secret"):
+                self.keyed("Secret", value, place)
+            elif isinstance(value, dict) and "name" in value and key.endswith("ConfigMap"):
+                self.keyed("ConfigMap", value, place)
+            if isinstance(value, dict | list) and key not in _WHOLE:
+                self.visit(value, place)
+
+    def keyed(self, kind: str, reference: Any, place: _Place) -> None:
+        reference = _dict(reference)
+        self.require(
+            kind,
+            reference.get("name"),
+            place,
+            keys=[reference.get("key")],
+            optional=reference.get("optional"),
+        )
+
+    def volumes(self, volumes: Any, place: _Place) -> None:
+        for volume in _dicts(volumes):
+            self.volume_source(volume, place)
+            for each in _dicts(_dict(volume.get("projected")).get("sources")):
+                self.volume_source(each, place)
+
+    def volume_source(self, volume: Mapping[str, Any], place: _Place) -> None:
+        for key, kind in (("secret", "Secret"), ("configMap", "ConfigMap")):
+            found = _dict(volume.get(key))
+            keys = [item.get("key") for item in _dicts(found.get("items"))]
+            name = found.get("secretName") or found.get("name")
+            self.require(kind, name, place, keys=keys, optional=found.get("optional"))
+        claim = _dict(volume.get("persistentVolumeClaim"))
+        self.require("PersistentVolumeClaim", claim.get("claimName"), place)
+        azure = _dict(volume.get("azureFile"))
+        self.require("Secret", azure.get("secretName"), place)
+
+    def pull_secrets(self, secrets: Any, place: _Place) -> None:
+        for each in _dicts(secrets):
+            self.require("Secret", each.get("name"), place)
+
+    def semaphores(self, synchronization: Any, place: _Place) -> None:
+        found = _dict(synchronization)
+        for each in _dicts([*_list(found.get("semaphores")), found.get("semaphore")]):
+            reference = _dict(each.get("configMapKeyRef"))
+            self.require(
+                "ConfigMap",
+                reference.get("name"),
+                place,
+                keys=[reference.get("key")],
+                namespace=each.get("namespace"),
+                optional=reference.get("optional"),
+            )
+
+    def memoize(self, memoize: Any, place: _Place) -> None:
+        """Ask for a cache, though without it nothing breaks: the controller then creates it."""
+        cache = _dict(_dict(_dict(memoize).get("cache")).get("configMap"))
+        self.require("ConfigMap", cache.get("name"), place, optional=True)
+
+    def repository(self, reference: Any, place: _Place) -> None:
+        found = _dict(reference)
+        name = found.get("configMap") or "artifact-repositories"
+        self.require("ConfigMap", name, place, keys=[found.get("key")])
+
+    def referred(self, reference: Mapping[str, Any], place: _Place) -> tuple[str, str | None]:
+        scoped = "Cluster" if reference.get("clusterScope") else ""
+        return f"{scoped}WorkflowTemplate", self.resolve(reference.get("name"), place)
+
+    def template_ref(self, reference: Any, place: _Place) -> None:
+        kind, name = self.referred(_dict(reference), place)
+        self.require(kind, name, place, keys=[_dict(reference).get("template")])
+
+    def pod_spec_patch(self, patch: Any, place: _Place) -> None:
+        if (parsed := self.parsed(patch, place, "podSpecPatch")) is not None:
+            self.visit(parsed[0] if parsed else {}, place)
+
+    def resource(self, resource: Any, place: _Place) -> None:
+        found = _dict(resource)
+        if not found.get("manifest"):
+            return
+        for each in _dicts(self.parsed(found["manifest"], place, "manifest") or []):
+            meta = _dict(each.get("metadata"))
+            namespace = meta.get("namespace") and self.resolve(meta["namespace"], place)
+            if namespace and namespace != self.namespace:
+                self.require("Namespace", namespace, place)
+            template = _template(place.manifest, place.template) or {}
+            action = Action(
+                verb=str(found.get("action") or "create"),
+                api_version=str(each.get("apiVersion") or "v1"),
+                kind=str(each.get("kind") or ""),
+                namespace=namespace or self.manifest.namespace,
+                template=place.template,
+                source=place.source,
+                service_account=self.account_of(template, place),
+            )
+            self.actions[action] = None
+
+    def parsed(self, text: Any, place: _Place, what: str) -> list[Any] | None:
+        """Read YAML or JSON that a manifest holds as text."""
+        if not isinstance(text, str):
+            return None
+        filled = _PLACEHOLDER.sub(lambda match: place.scope.get(match[1].strip()) or match[0], text)
+        try:
+            return document.load(filled)
+        except (document.YAMLError, TypeError, ValueError):  # `{{x}}`: a mapping as a key
+            held = _PLACEHOLDER.search(filled)
+            because = f": {held[0]} is known at run time only" if held else ""
+            self.tell("unreadable-text", f"its {what} cannot be read as YAML{because}.", place)
+            return None
+
+    # --- pods ------------------------------------------------------------------------------------
+
+    def account_of(self, template: Mapping[str, Any], place: _Place) -> str:
+        """Give the service account that a template's pod runs as."""
+        named = template.get("serviceAccountName") or self.account
+        return self.fill(str(named), place.scope) or "" if named else "default"
+
+    def executor_of(self, template: Mapping[str, Any], place: _Place) -> str:
+        """Give the service account whose token Argo's executor uses in a template's pod."""
+        for holder in (template, self.spec, *self.inherited):
+            if named := _dict(holder.get("executor")).get("serviceAccountName"):
+                return self.fill(str(named), place.scope) or ""
+        return self.account_of(template, place)
+
+    def pod(self, template: Mapping[str, Any], place: _Place) -> None:
+        if not any(key in template for key in _LEAVES):
+            return
+        if executor := self.executor_of(template, place):
+            self.accounts.setdefault(executor, place.source)
+        if "http" in template or "plugin" in template:
+            self.agent = True  # one pod of the controller's making for all of them
+            return
+        spec = self.merged_pod_spec(template, place)
+        affinity = _dict(_dict(spec.get("affinity")).get("nodeAffinity"))
+        pod = Pod(
+            template=str(place.template),
+            source=place.source,
+            containers=tuple(self.containers(spec, place)),
+            node_selector=self.texts(spec.get("nodeSelector"), place),
+            tolerations=tuple(_dicts(spec.get("tolerations"))),
+            affinity=_dict(affinity.get("requiredDuringSchedulingIgnoredDuringExecution")),
+            service_account=self.account_of(template, place),
+        )
+        key = (pod.template, repr(replace(pod, copies=1)))
+        before = self.pods.get(key)
+        self.pods[key] = replace(pod, copies=before.copies + 1) if before else pod
+
+    def merged_pod_spec(self, template: Mapping[str, Any], place: _Place) -> dict[str, Any]:
+        """Give the pod's spec as far as manifests decide it, pod spec patches laid over it."""
+        holders = (*reversed(self.inherited), self.spec, _dict(self.spec.get("templateDefaults")))
+        spec: dict[str, Any] = {"containers": [], "initContainers": []}
+        for holder in (*holders, template):
+            for key in ("nodeSelector", "affinity"):
+                if holder.get(key):
+                    spec[key] = holder[key]
+            spec["tolerations"] = [*spec.get("tolerations", []), *_list(holder.get("tolerations"))]
+        main = _dict(template.get("container")) or _dict(template.get("script"))
+        if main:
+            spec["containers"].append({**main, "name": "main"})
+        spec["containers"] += _dicts(_dict(template.get("containerSet")).get("containers"))
+        spec["containers"] += _dicts(template.get("sidecars"))
+        spec["initContainers"] += _dicts(template.get("initContainers"))
+        for holder in (*holders, template):
+            patches = self.parsed(holder.get("podSpecPatch"), place, "podSpecPatch")
+            for patch in _dicts(patches or []):
+                spec = _patched(spec, patch)
+        return spec
+
+    def containers(self, spec: Mapping[str, Any], place: _Place) -> Iterator[Container]:
+        for key in ("initContainers", "containers"):
+            for each in _dicts(spec.get(key)):
+                resources = _dict(each.get("resources"))
+                limits = self.texts(resources.get("limits"), place)
+                requests = self.texts(resources.get("requests"), place)
+                image = each.get("image")
+                yield Container(
+                    name=str(each.get("name") or "main"),
+                    image=self.resolve(image, place),
+                    # Kubernetes takes a limit without a request for both.
+                    requests={**limits, **requests},
+                    limits=limits,
+                    init=key == "initContainers" and each.get("restartPolicy") != "Always",
+                )
+
+    def texts(self, table: Any, place: _Place) -> dict[str, str]:
+        filled = {str(k): self.fill(_text(v), place.scope) for k, v in _dict(table).items()}
+        return {key: each for key, each in filled.items() if each is not None}
+
+    def claim(self, claim: Mapping[str, Any], place: _Place) -> None:
+        name = str(_dict(claim.get("metadata")).get("name") or "")
+        requests = _dict(_dict(_dict(claim.get("spec")).get("resources")).get("requests"))
+        storage = self.texts(requests, place).get("storage")
+        self.claims[name] = Claim(name=name, storage=storage, source=place.source)
+
+    # --- templates of the same bundle ---------------------------------------------------------
+
+    def referred_manifests(self) -> tuple[Manifest, ...]:
+        """Give the template that the whole workflow refers to, where this bundle has it."""
+        reference = _dict(self.spec.get("workflowTemplateRef"))
+        scoped = "Cluster" if reference.get("clusterScope") else ""
+        found = self.provided.get((f"{scoped}WorkflowTemplate", str(reference.get("name"))))
+        return (found,) if found and found is not self.manifest else ()
+
+    def _inherited(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(workflow_spec(each.document) for each in self.referred_manifests())
+
+
+_READERS: Mapping[str, Callable[[_Reader, Any, _Place], None]] = {
+    "artifactRepositoryRef": _Reader.repository,
+    "configMapKeyRef": lambda self, value, place: self.keyed("ConfigMap", value, place),
+    "configMapRef": lambda self, value, place: self.keyed("ConfigMap", value, place),
+    "imagePullSecrets": _Reader.pull_secrets,
+    "memoize": _Reader.memoize,
+    "nodePublishSecretRef": lambda self, value, place: self.keyed("Secret", value, place),
+    "podPriorityClassName": lambda self, value, place: self.require("PriorityClass", value, place),
+    "podSpecPatch": _Reader.pod_spec_patch,
+    "priorityClassName": lambda self, value, place: self.require("PriorityClass", value, place),
+    "resource": _Reader.resource,
+    "resourceClaimName": lambda self, value, place: self.require("ResourceClaim", value, place),
+    "resourceClaimTemplateName": lambda self, value, place: self.require(
+        "ResourceClaimTemplate", value, place
+    ),
+    "runtimeClassName": lambda self, value, place: self.require("RuntimeClass", value, place),
+    "secretKeyRef": lambda self, value, place: self.keyed("Secret", value, place),
+    "secretRef": lambda self, value, place: self.keyed("Secret", value, place),
+    "serviceAccountName": lambda self, value, place: self.require("ServiceAccount", value, place),
+    "storageClassName": lambda self, value, place: self.require("StorageClass", value, place),
+    "synchronization": _Reader.semaphores,
+    "templateRef": _Reader.template_ref,
+    "volumes": _Reader.volumes,
+    "workflowTemplateRef": _Reader.template_ref,
+}
+
+
+def workflow_spec(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the WorkflowSpec of a document of any of Argo's four kinds."""
+    spec = _dict(body.get("spec"))
+    return _dict(spec.get("workflowSpec")) if body.get("kind") == "CronWorkflow" else spec
+
+
+def _template(owner: Manifest | None, name: str | None) -> Mapping[str, Any] | None:
+    templates = _dicts(workflow_spec(owner.document).get("templates")) if owner else []
+    return next((each for each in templates if each.get("name") == name), None)
+
+
+def _calls(template: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Give each step or task of a template, and each of their hooks, with the task's name."""
+    calls = _dicts(_dict(template.get("dag")).get("tasks"))
+    for step in _list(template.get("steps")):
+        calls += _dicts(step) or _dicts(_dict(step).get("steps")) or _dicts([step])
+    for call in calls:
+        task = str(call.get("name") or "") or None
+        yield call, task
+        for hook in _dicts(list(_dict(call.get("hooks")).values())):
+            yield hook, task
+        if call.get("onExit"):
+            yield {"template": call["onExit"]}, task
+
+
+def _value(parameter: Mapping[str, Any]) -> str | None:
+    value = parameter.get("value", parameter.get("default"))
+    return None if value is None else _text(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _item_scope(item: Any) -> dict[str, str | None]:
+    scope: dict[str, str | None] = {"item": _text(item)}
+    if isinstance(item, dict):
+        scope |= {f"item.{key}": _text(each) for key, each in item.items()}
+    return scope
+
+
+def _json_list(text: str | None) -> list[Any] | None:
+    try:
+        found = json.loads(text) if text else None
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
+
+
+def _sequence(given: Mapping[str, str | None]) -> list[str] | None:
+    try:
+        start = int(given.get("start") or 0)
+        if "count" in given:
+            numbers = range(start, start + int(given["count"] or ""))
+        else:
+            end = int(given.get("end") or "")
+            numbers = range(start, end + 1) if end >= start else range(start, end - 1, -1)
+        form = given.get("format") or "%d"
+        return [form % number for number in numbers[:MOST_ITEMS]]
+    except (TypeError, ValueError):
+        return None
+
+
+def _patched(base: Any, patch: Any) -> Any:
+    """Lay a patch over a pod's spec as Kubernetes does: lists of named things merge by name."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        merged = dict(base)
+        for key, each in patch.items():
+            merged[key] = _patched(base.get(key), each)
+        return {key: each for key, each in merged.items() if each is not None}
+    if isinstance(base, list) and isinstance(patch, list) and _named([*base, *patch]):
+        named = {each["name"]: each for each in base}
+        for each in patch:
+            named[each["name"]] = _patched(named.get(each["name"]), each)
+        return list(named.values())
+    return patch
+
+
+def _named(items: Sequence[Any]) -> bool:
+    return all(isinstance(each, dict) and "name" in each for each in items)
+
+
+def _first(values: Iterable[Any]) -> Any:
+    return next((each for each in values if each is not None), None)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in _list(value) if isinstance(each, dict)]
