@@ -1,0 +1,110 @@
+"""What a manifest needs of a cluster, as frozen values: resources, pods, and what it creates.
+
+`heraci.requirements` reads them from manifests, `heraci.preflight` holds them against a cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from heraci.bundle import Finding, Requirement
+
+_QUANTITY = re.compile(r"([+-]?[\d.]+)(?:([eE][+-]?\d+)|([A-Za-z]*))")
+_SUFFIXES = {
+    "": Decimal(1),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    **{name: Decimal(1024**n) for n, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}
+
+
+def quantity(text: Any) -> Decimal | None:
+    """Read a Kubernetes quantity (`500m`, `4Gi`, `1e3`); None for what is none."""
+    match = _QUANTITY.fullmatch(str(text).strip())
+    if match is None or match[3] not in {None, *_SUFFIXES} or match[1].count(".") > 1:
+        return None
+    if not re.search(r"\d", match[1]):
+        return None
+    number = Decimal(match[1] + (match[2] or ""))
+    return number * _SUFFIXES[match[3] or ""]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Container:
+    """One container of a pod, with what it asks of the node; quantities as they were written."""
+
+    name: str
+    image: str | None = None
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    init: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pod:
+    """What one template's pod asks for.
+
+    `copies` counts how often the workflow starts it, as far as its own arguments decide that.
+    `affinity` is the node affinity's `requiredDuringSchedulingIgnoredDuringExecution`.
+    """
+
+    template: str
+    source: str | None = None
+    containers: tuple[Container, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    affinity: Mapping[str, Any] = field(default_factory=dict)
+    service_account: str | None = None
+    copies: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A volume claim that the workflow itself creates, from a volumeClaimTemplate."""
+
+    name: str
+    storage: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Action:
+    """What a resource template does, through the API, to an object of some kind."""
+
+    verb: str
+    api_version: str
+    kind: str
+    namespace: str | None = None
+    template: str | None = None
+    source: str | None = None
+    service_account: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """All that one manifest needs.
+
+    `accounts` are the service accounts whose tokens Argo's executor uses, each with its source;
+    `agent` says that a template needs Argo's agent (http, plugin). `findings` tell what could not
+    be read from the manifest alone.
+    """
+
+    requirements: tuple[Requirement, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    actions: tuple[Action, ...] = ()
+    accounts: Mapping[str, str | None] = field(default_factory=dict)
+    agent: bool = False
+    parallelism: int | None = None
+    findings: tuple[Finding, ...] = ()
