@@ -30,7 +30,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _up(argo: str | None, state: Path | None, owner: int | None) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+        signal.signal(number, _interrupt)
     watched = [os.pidfd_open(owner)] if owner else []
     try:
         with LocalCluster(argo) as running:

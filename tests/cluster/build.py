@@ -123,7 +123,15 @@ def _build_one(go: str, tool: Tool) -> None:
         if tool.own_module:
             command = [go, "install", *flags, f"{tool.package}@v{tool.version}"]
         else:
-            command = [go, "build", *flags, "-o", str(out / tool.name), tool.package]
+            command = [
+                go,
+                "build",
+                "-mod=readonly",
+                *flags,
+                "-o",
+                str(out / tool.name),
+                tool.package,
+            ]
         started = time.monotonic()
         _say(f"building {tool.name} {tool.version} (some minutes, once)")
         _run(command, f"{tool.name} {tool.version} could not be built", GOBIN=str(out))
@@ -181,7 +189,8 @@ def _run(command: list[str], problem: str, **environ: str) -> str:
         said = done.stdout + done.stderr
         refusal = re.findall(r'"Error": "(.*)"|^go: (?!downloading)(.*)', said, re.MULTILINE)
         last = "".join(refusal[-1]) if refusal else said.strip().rpartition("\n")[2]
-        raise UnavailableError(f"{problem}: {last}")
+        plain = last.replace(r"\n\t", " ")
+        raise UnavailableError(f"{problem}: {plain}")
     return done.stdout
 
 

@@ -151,8 +151,9 @@ def _leave_out(reason: str) -> NoReturn:
 
 def _obtain(pytest_config: pytest.Config, argo: str | None) -> Cluster:
     if given := ENVIRON.get("HERACI_TEST_KUBECONFIG"):
+        said = ENVIRON.get("HERACI_TEST_ARGO") or "unknown"
         server = ENVIRON.get("HERACI_TEST_ARGO_SERVER")
-        return Cluster(Path(given), argo, server, local=False)
+        return Cluster(Path(given), None if said == "none" else said, server, local=False)
     try:
         # Building takes minutes: let its progress through to the terminal.
         capture = pytest_config.pluginmanager.getplugin("capturemanager")
@@ -160,9 +161,10 @@ def _obtain(pytest_config: pytest.Config, argo: str | None) -> Cluster:
             build.build(argo)
         return _started(_run_pid(pytest_config), argo)
     except build.UnavailableError as problem:
-        if ENVIRON.get("CI") == "true":
-            pytest.fail(f"the test cluster cannot be had: {problem}", pytrace=False)
-        _leave_out(f"{problem}; {HOW_TO_RUN}")
+        reason = str(problem)
+    if ENVIRON.get("CI") == "true":
+        pytest.fail(f"the test cluster cannot be had: {reason}", pytrace=False)
+    _leave_out(f"{reason}; {HOW_TO_RUN}")
 
 
 def _run_pid(pytest_config: pytest.Config) -> int:

@@ -12,19 +12,20 @@ of output parameters to report through a WorkflowTaskResult, as Argo's executor 
 
 import json
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import urllib3
-from kubernetes import client, config, watch
+from kubernetes import client, config
 
 OUTCOME = "heraci.test/outcome"
 OUTPUTS = "heraci.test/outputs"
 
 
 class StandInKubelet(threading.Thread):
-    """Watch every pending pod of the cluster and settle it."""
+    """Settle every pending pod of the cluster."""
 
     def __init__(self, kubeconfig: Path) -> None:
         super().__init__(daemon=True, name="stand-in-kubelet")
@@ -41,18 +42,17 @@ class StandInKubelet(threading.Thread):
         self._stopped.set()
 
     def run(self) -> None:
-        """Watch until stopped, across restarts of the API server."""
-        while not self._stopped.is_set():
-            try:
-                for event in watch.Watch().stream(
-                    self._core.list_pod_for_all_namespaces,
-                    field_selector="status.phase=Pending",
-                    timeout_seconds=300,
-                ):
-                    if event["type"] in ("ADDED", "MODIFIED"):
-                        self._settle(event["raw_object"])
-            except (client.ApiException, urllib3.exceptions.HTTPError, OSError):
-                self._stopped.wait(0.2)  # The pod is gone, or the API server restarts: look again.
+        """Look again and again: unlike a watch, that outlives restarts of the API server."""
+        # A pod has gone meanwhile, or the API server has: the next look will tell.
+        passing = (client.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError)
+        while not self._stopped.wait(0.2):
+            with suppress(*passing):
+                answer = self._core.list_pod_for_all_namespaces(
+                    field_selector="status.phase=Pending", _preload_content=False
+                )
+                for pod in json.loads(answer.data).get("items", []):
+                    with suppress(*passing):  # one odd pod holds up no other test's
+                        self._settle(pod)
 
     def _settle(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -145,13 +145,54 @@ def test_the_stand_in_settles_a_pod(
         assert result["outputs"]["parameters"] == [{"name": "answer", "value": "42"}]
 
 
-def test_a_restarted_api_server_has_kept_everything(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def own(cluster: Cluster) -> Iterator[LocalCluster]:
     if not cluster.local:
-        pytest.skip("this cluster is not ours to restart")
-    with LocalCluster(None) as own, new_namespace(own.cluster, tmp_path) as namespace:
+        pytest.skip("this cluster is not ours to disturb")
+    with LocalCluster(None) as started:
+        yield started
+
+
+def test_a_restarted_api_server_has_kept_everything(own: LocalCluster, tmp_path: Path) -> None:
+    with new_namespace(own.cluster, tmp_path) as namespace:
         name = create(namespace, workflow({"suspend": FAST}))["metadata"]["name"]
         own.restart_api_server()
         assert stored(namespace, name)["metadata"]["name"] == name
+
+
+# What Argo Server does in this respect: it listens on all interfaces and asks the API server.
+LISTENER = """
+import http.server, ssl, sys, urllib.request
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        unverified = ssl._create_unverified_context()
+        answer = urllib.request.urlopen(sys.argv[2] + "/livez", context=unverified).read()
+        self.send_response(200), self.end_headers(), self.wfile.write(answer)
+http.server.HTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_server_on_all_interfaces_is_met_on_loopback_only(own: LocalCluster) -> None:
+    if forward.namespace_command() is None:
+        pytest.skip("this machine allows no network namespace")
+    api = config.new_client_from_config(str(own.cluster.kubeconfig)).configuration.host
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", LISTENER, str(port), api]
+    own.run_isolated("listener", command, reaches=[int(api.rpartition(":")[2])], offers=[port])
+
+    def answer() -> str | None:
+        try:
+            return requests.get(f"http://127.0.0.1:{port}/", timeout=2).text or None
+        except requests.RequestException:
+            return None
+
+    assert eventually(answer) == "ok"
+    # Not on 0.0.0.0 here: that one is in a namespace that has no way out.
+    listening = Path("/proc/net/tcp").read_text().split()
+    assert f"00000000:{port:04X}" not in listening
+    assert f"0100007F:{port:04X}" in listening
 
 
 def test_nothing_outlives_a_killed_run(cluster: Cluster, tmp_path: Path) -> None:
@@ -175,37 +216,6 @@ def test_nothing_outlives_a_killed_run(cluster: Cluster, tmp_path: Path) -> None
             return probe.connect_ex(("127.0.0.1", port)) != 0 or None
 
     eventually(closed, seconds=5)
-
-
-def test_a_server_on_all_interfaces_is_met_on_loopback_only(tmp_path: Path) -> None:
-    isolate = forward.namespace_command()
-    if isolate is None:
-        pytest.skip("this machine allows no network namespace")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    join, script = tmp_path / "join", [sys.executable, forward.__file__]
-    server = [sys.executable, "-m", "http.server", str(port), "--bind", "0.0.0.0"]
-    inside = [*isolate, *script, f"{join}={port}", "--", *server]
-    started = [subprocess.Popen(inside, stderr=subprocess.DEVNULL)]
-    started.append(subprocess.Popen([*script, f"{port}={join}"]))
-
-    def answers() -> bool | None:
-        try:
-            return requests.get(f"http://127.0.0.1:{port}/", timeout=2).ok or None
-        except requests.RequestException:
-            return None
-
-    try:
-        eventually(answers)
-        # No 0.0.0.0 here: the far one is in a namespace that has no way out.
-        listening = Path("/proc/net/tcp").read_text().split()
-        assert f"00000000:{port:04X}" not in listening
-        assert f"0100007F:{port:04X}" in listening
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
 
 
 def test_a_build_that_is_refused_is_one_plain_line(
