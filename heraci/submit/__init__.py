@@ -4,8 +4,12 @@ A stage: it knows values and a server's Protocol, neither Git nor settings nor a
 """
 
 from heraci.submit.create import submit
+from heraci.submit.follow import follow, runs
+from heraci.submit.ledger import Ledger, sized
+from heraci.submit.ledger import read as read_ledger
 from heraci.submit.naming import workflow_name
 from heraci.submit.plan import Plan, plan
+from heraci.submit.prune import gone, prune
 from heraci.submit.values import (
     Archive,
     Fate,
@@ -20,6 +24,7 @@ from heraci.submit.values import (
 __all__ = [
     "Archive",
     "Fate",
+    "Ledger",
     "Phase",
     "Plan",
     "Provenance",
@@ -27,7 +32,13 @@ __all__ = [
     "Server",
     "Submission",
     "What",
+    "follow",
+    "gone",
     "plan",
+    "prune",
+    "read_ledger",
+    "runs",
+    "sized",
     "submit",
     "workflow_name",
 ]

@@ -128,6 +128,10 @@ class _Work:
 
     def _apply(self, one: Submission) -> Fate:
         live = self.server.find(one.kind, one.namespace, one.name)
+        if live is not None and v.SUSPENDED in _annotations(live) and not self.dry_run:
+            # heraci did that when its source was gone; now it is back.
+            change = {"metadata": {"annotations": {v.SUSPENDED: None}}, "spec": {"suspend": None}}
+            live = self.server.patch(one.kind, one.namespace, one.name, change)
         document = one.document
         if live is not None:
             if owner := _other_owner(one, live):
@@ -137,9 +141,8 @@ class _Work:
         made = self.server.apply(document, dry_run=self.dry_run)
         if live is None:
             return Fate(submission=one, what=What.CREATED, document=made)
-        same = made["metadata"].get("resourceVersion") == live["metadata"].get("resourceVersion")
         message = "" if v.COMMIT_LABEL in _labels(live) else "It was not heraci's until now."
-        what = What.UNCHANGED if same else What.APPLIED
+        what = What.UNCHANGED if _told(made) == _told(live) else What.APPLIED
         return Fate(submission=one, what=what, message=message, document=made)
 
 
@@ -240,18 +243,9 @@ def _concurrently(
         workers.shutdown(wait=True, cancel_futures=True)
 
 
-def skipping(
-    submissions: Iterable[Submission], skipped: Mapping[tuple[str, str], str]
-) -> tuple[tuple[Submission, ...], tuple[Fate, ...]]:
-    """Take out what a catch-up need not run again; see `ledger.last_runs`."""
-    kept, fates = [], []
-    for one in submissions:
-        why = skipped.get((one.experiment, one.stem))
-        if why is None:
-            kept.append(one)
-        else:
-            fates.append(Fate(submission=one, what=What.SKIPPED, message=why))
-    return tuple(kept), tuple(fates)
+def _told(document: Document) -> tuple[Any, ...]:
+    """Take what a submission can change; versions do not tell, a dry run's stay as they were."""
+    return document.get("spec"), _labels(document), _annotations(document)
 
 
 def _labels(document: Document) -> Mapping[str, str]:

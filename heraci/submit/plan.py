@@ -32,13 +32,8 @@ def plan(
     namespace: str,
     unchanged: bool = False,
     template_only: bool = False,
-    whole: bool = False,
 ) -> Plan:
-    """Make the objects of all experiments that the bundle says to submit.
-
-    `whole` says that they are all that this commit asks for, so that a later submission may begin
-    where this one ended.
-    """
+    """Make the objects of all experiments that the bundle says to submit, in the order to do so."""
     chosen = (*SUBMITTED, Status.UNCHANGED) if unchanged else SUBMITTED
     made: list[Submission] = []
     findings: list[Finding] = []
@@ -51,8 +46,6 @@ def plan(
     findings += _collisions(made)
     findings += _long_crons(made)
     made.sort(key=lambda each: ORDER.index(each.kind))
-    if whole:
-        made = [_sized(each, len(made)) for each in made]
     return Plan(submissions=tuple(made), findings=tuple(findings))
 
 
@@ -200,14 +193,6 @@ def _split(one: Submission, provenance: Provenance) -> Iterator[Submission]:
 
 def _made_for_a_run(one: Submission) -> bool:
     return one.kind == "WorkflowTemplate" and one.name != one.stem
-
-
-def _sized(one: Submission, size: int) -> Submission:
-    metadata = one.document["metadata"]
-    annotations = {**metadata["annotations"], v.SUBMISSION_SIZE: str(size)}
-    return replace(
-        one, document={**one.document, "metadata": {**metadata, "annotations": annotations}}
-    )
 
 
 def _collisions(made: Iterable[Submission]) -> Iterator[Finding]:

@@ -24,6 +24,8 @@ VERSION = "heraci/version"
 SUBMISSION = "heraci/submission"
 # How many objects the whole submission of that commit has: tells whether all of them came to be.
 SUBMISSION_SIZE = "heraci/submission-size"
+# On a cron that heraci suspended because its source was gone.
+SUSPENDED = "heraci/suspended"
 TITLE = "workflows.argoproj.io/title"
 DESCRIPTION = "workflows.argoproj.io/description"
 
