@@ -8,9 +8,10 @@ checks every type and refuses a path that leaves the bundle's folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -169,17 +170,46 @@ class Bundle:
 def plain(value: Any) -> Any:
     """Turn a value of this module into JSON's types, leaving out what stands at its default."""
     if is_dataclass(value):
-        pairs = ((each, getattr(value, each.name)) for each in fields(value))
-        return {each.name: plain(item) for each, item in pairs if not _is_default(each, item)}
+        record = {}
+        for name, default in _defaults(type(value)):
+            item = getattr(value, name)
+            if item != default:
+                record[name] = plain(item)
+        return record
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
+    if isinstance(value, LazyDocument):
+        return dict(value)
     return value
 
 
-def _is_default(entry: Any, value: Any) -> bool:
-    if entry.default_factory is not MISSING:
-        return bool(value == entry.default_factory())
-    return entry.default is not MISSING and bool(value == entry.default)
+@cache
+def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Give the fields of a value with their defaults, MISSING where there is none."""
+    return tuple(
+        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
+        for each in fields(kind)
+    )
+
+
+class LazyDocument(Mapping[str, Any]):
+    """A document that is still JSON text, and is read when somebody looks into it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        return dict(json.loads(self.text))
+
+    def __getitem__(self, key: str) -> Any:
+        return self._content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
 
 
 def index_line(experiment: CompiledExperiment) -> str:
@@ -187,10 +217,14 @@ def index_line(experiment: CompiledExperiment) -> str:
 
     The head's documents are left to their YAML files; the base's are held here.
     """
-    record = plain(replace(experiment, text=""))
+    held_apart = tuple(replace(each, document=_APART) for each in experiment.manifests)
+    record = plain(replace(experiment, text="", manifests=held_apart))
     for manifest in record.get("manifests", ()):
         del manifest["document"]
     return _json(record)
+
+
+_APART: Mapping[str, Any] = {}
 
 
 def index(bundle: Bundle, lines: Iterable[str]) -> str:

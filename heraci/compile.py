@@ -20,7 +20,7 @@ from posixpath import dirname
 from typing import Any, Protocol
 
 from heraci import __version__, document
-from heraci.bundle import Finding, Manifest, Origin, Requirement, Severity, plain
+from heraci.bundle import Finding, LazyDocument, Manifest, Origin, Requirement, Severity, plain
 from heraci.compile_cache import Cache
 from heraci.compile_environments import Environment, Environments, Wanted
 from heraci.compile_worker import PLACEHOLDER, PLACEHOLDER_SERVER, PLACEHOLDER_TOKEN
@@ -39,10 +39,17 @@ users: [{{name: {PLACEHOLDER}, user: {{token: {PLACEHOLDER_TOKEN}}}}}]
 _SECRET_NAME = re.compile(
     r"token|secret|passw|credential|api_?key|private_?key|access_?key|auth|kubeconfig", re.I
 )
-_SECRET_VALUE = re.compile(
-    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bAKIA[0-9A-Z]{16}\b"
-    r"|\bglpat-[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
+# What well-known credentials look like; the key is looked for first, which costs next to nothing.
+_SECRET_VALUES = {
+    "eyJ": re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\."),
+    "ghp_": re.compile(r"\bghp_\w{20,}"),
+    "gho_": re.compile(r"\bgho_\w{20,}"),
+    "ghs_": re.compile(r"\bghs_\w{20,}"),
+    "github_pat_": re.compile(r"\bgithub_pat_\w{20,}"),
+    "glpat-": re.compile(r"\bglpat-[\w-]{20,}"),
+    "AKIA": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
+    "PRIVATE KEY-----": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+}
 
 
 class Tree(Protocol):
@@ -409,10 +416,10 @@ class _Reader:
                 "Put it in a Secret on the cluster and refer to that.",
                 sources,
             )
-        elif found := _SECRET_VALUE.search(text):
+        elif found := next((k for k, e in _SECRET_VALUES.items() if k in text and e.search(text)), ""):
             self.find(
                 "credential-in-manifest",
-                f"holds what looks like a credential ({found[0][:4]}…). "
+                f"holds what looks like a credential ({found}…). "
                 "Put it in a Secret on the cluster and refer to that.",
                 sources,
             )
@@ -469,8 +476,12 @@ def _with_log(message: str, log: str) -> str:
 
 def _preserve(outcome: Outcome) -> str:
     """Write an outcome for the cache."""
+    manifests = [plain(each) for each in outcome.manifests]
+    for each in manifests:
+        # As text in the text: most of the time only its digest is asked for.
+        each["document"] = json.dumps(each["document"], ensure_ascii=False, separators=(",", ":"))
     data = {
-        "manifests": [plain(each) for each in outcome.manifests],
+        "manifests": manifests,
         "text": outcome.text,
         "requirements": [plain(each) for each in outcome.requirements],
         "findings": [plain(each) for each in outcome.findings],
@@ -490,7 +501,7 @@ def _revive(request: Request, data: dict[str, Any]) -> Outcome:
     return Outcome(
         name=request.name,
         path=request.path,
-        manifests=tuple(Manifest(**each) for each in data.pop("manifests")),
+        manifests=tuple(_read_manifest(each) for each in data.pop("manifests")),
         requirements=tuple(_read_requirement(each) for each in data.pop("requirements")),
         findings=tuple(_read_finding(each) for each in data.pop("findings")),
         source_files=tuple(data.pop("source_files")),
@@ -498,6 +509,10 @@ def _revive(request: Request, data: dict[str, Any]) -> Outcome:
         cached=True,
         **data,
     )
+
+
+def _read_manifest(data: dict[str, Any]) -> Manifest:
+    return Manifest(**{**data, "document": LazyDocument(data["document"])})
 
 
 def _read_requirement(data: dict[str, Any]) -> Requirement:

@@ -30,6 +30,7 @@ _FIRST_UID = 60_600
 _UID_BLOCKS = 8
 _UIDS_IN_BLOCK = 64
 _LOG_KEPT = 32_768
+_ROOMY = 256 << 20
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -130,7 +131,7 @@ class Workers:
 
     def _server(self, *, network: bool) -> _Server:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="heraci-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="heraci-", dir=_memory()))
             self._folder.chmod(0o711)
             if self.isolated:
                 self._uids = _Uids()
@@ -275,6 +276,17 @@ class _Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
+
+
+def _memory() -> str | None:
+    """Give a folder in memory for what lives for milliseconds; None where there is no roomy one."""
+    folder = "/dev/shm"  # noqa: S108 - a folder of our own is made in it
+    try:
+        about = os.statvfs(folder)
+    except OSError:
+        return None
+    free = about.f_bavail * about.f_frsize
+    return folder if os.access(folder, os.W_OK) and free >= _ROOMY else None
 
 
 def _refuse_unreachable(folders: list[str]) -> None:

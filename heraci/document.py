@@ -17,8 +17,7 @@ from typing import Any
 
 import yaml
 
-# What libyaml reads, where PyYAML was built with it; ten times faster and the same language.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C where PyYAML was built with it
 YAMLError = yaml.YAMLError
 
 # Starts with a letter, `_` or `/`, so no number, date, tag, anchor or flow collection begins here;
@@ -59,8 +58,48 @@ def dump(documents: Iterable[Mapping[str, Any]]) -> str:
 
 
 def load(text: str | bytes) -> list[Any]:
-    """Read all documents of a YAML text; raises yaml.YAMLError."""
-    return list(yaml.load_all(text, Loader=_Loader))
+    """Read all documents of a YAML text.
+
+    Raises YAMLError for what is no YAML, and ValueError for aliases, which a few bytes could make
+    into gigabytes and which heraci never writes.
+    """
+    try:
+        return [_built(node, set()) for node in yaml.compose_all(text, Loader=_Loader)]
+    except RecursionError as error:
+        raise ValueError("the YAML is nested too deeply") from error
+
+
+class _Loader(_Parser):  # type: ignore[misc]  # PyYAML's own class, whichever it is
+    """Reads as PyYAML's safe loader does, but finds out what a scalar means once for each text."""
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        if kind is not yaml.ScalarNode:
+            return str(super().resolve(kind, value, implicit))
+        key = (value, implicit)
+        tag = _tags.get(key)
+        if tag is None:
+            if len(_tags) > 65536:
+                _tags.clear()
+            tag = _tags[key] = str(super().resolve(kind, value, implicit))
+        return tag
+
+
+_tags: dict[Any, str] = {}
+_STRING = "tag:yaml.org,2002:str"
+_constructor = yaml.constructor.SafeConstructor()
+
+
+def _built(node: yaml.Node, seen: set[int]) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag == _STRING:
+            return node.value
+        return _constructor.construct_object(node)
+    if id(node) in seen:
+        raise ValueError("the YAML has an alias, which no bundle of heraci's has")
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        return [_built(each, seen) for each in node.value]
+    return {_built(key, seen): _built(value, seen) for key, value in node.value}
 
 
 def _mapping(node: Mapping[str, Any], indent: int) -> Iterator[str]:

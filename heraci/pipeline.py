@@ -23,7 +23,7 @@ from heraci.compile_cache import Cache
 from heraci.compile_environments import Environments, declared_in
 from heraci.compile_workers import Limits
 from heraci.errors import HeraciError, SettingsError
-from heraci.settings import Settings
+from heraci.settings import ExperimentSettings, Settings
 
 TOML = "heraci.toml"
 Progress = Callable[[int, int, str], None]
@@ -395,10 +395,20 @@ class _Requests:
             folder = dirname(path)
             self.inside.setdefault(folder, []).append(path)
         self.folders = sorted(self.inside)
+        self.special = {*settings.experiments, *settings.target_experiments}
+        self.special |= {name.partition(":")[0] for name in settings.arguments if ":" in name}
+        self.usual: ExperimentSettings | None = None
+
+    def _settings(self, name: str) -> ExperimentSettings:
+        """Merge what was asked of one experiment; for most it is what was asked of all."""
+        if name in self.special:
+            return self.settings.for_experiment(name)
+        self.usual = self.usual or self.settings.for_experiment("")
+        return self.usual
 
     def make(self, experiment: Experiment, name: str | None = None) -> compile.Request:
         """Make one request; `name` is what the head calls it."""
-        of = self.settings.for_experiment(name or experiment.name)
+        of = self._settings(name or experiment.name)
         closure = self.sources.closure(experiment.path)
         files = dict.fromkeys([*closure.files, *self._below(experiment.folder)])
         dependencies = declared_in(
@@ -655,17 +665,17 @@ def _files_of(folder: Path) -> set[str]:
 
 def _replace(folder: Path, name: str, text: str) -> None:
     """Put a text into place, if it is not there already; a link on the way is an error."""
-    target = folder / name
-    parents = [folder / each for each in Path(name).parents if each != Path()]
-    for parent in reversed(parents):
+    target = os.path.join(folder, name)
+    content = text.encode()
+    if _holds(target, content):
+        return
+    parent = folder
+    for part in name.split("/")[:-1]:
+        parent = parent / part
         if parent.is_symlink():
             raise SettingsError(f"{parent} is a link: remove it, heraci writes into folders only")
         parent.mkdir(exist_ok=True)
-    content = text.encode()
-    with_link = target.is_symlink()
-    if not with_link and _holds(target, content):
-        return
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".heraci-")
+    descriptor, temporary = tempfile.mkstemp(dir=parent, prefix=".heraci-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -678,14 +688,14 @@ def _replace(folder: Path, name: str, text: str) -> None:
         raise
 
 
-def _holds(target: Path, content: bytes) -> bool:
+def _holds(target: str, content: bytes) -> bool:
+    """Tell whether a plain file has this content already; one that a link leads to does not."""
     try:
-        about = target.lstat()
-        return (
-            stat.S_ISREG(about.st_mode)
-            and about.st_size == len(content)
-            and target.read_bytes() == content
-        )
+        about = os.lstat(target)
+        if not stat.S_ISREG(about.st_mode) or about.st_size != len(content):
+            return False
+        with open(target, "rb") as file:
+            return file.read() == content
     except OSError:
         return False
 
