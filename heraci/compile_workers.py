@@ -81,6 +81,7 @@ class Workers:
         self._slots = jobs
         self._needed = list(needed)
         self._folder: Path | None = None
+        self._beside: Path | None = None  # like `_folder`, for tasks whose work is kept
         self._servers: dict[bool, _Server] = {}
         self._uids: _Uids | None = None
 
@@ -90,8 +91,9 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         for server in self._servers.values():
             server.stop()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, self._beside):
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
         if self._uids:
             self._uids.release()
 
@@ -144,9 +146,8 @@ class Workers:
         return self._uids.of(slot) if self._uids else None
 
     def _stage(self, task: Task, slot: int, number: int) -> Path:
-        assert self._folder is not None
         uid = self._uid(slot)
-        folder = self._folder / f"{slot}"
+        folder = self._place(task) / f"{slot}"
         folder.mkdir(mode=0o711, exist_ok=True)
         place = folder / f"t{number}"
         writer = _Writer(str(place), uid)
@@ -157,6 +158,17 @@ class Workers:
         for path, content in task.extra_files.items():
             writer.file(path, content)
         return place
+
+    def _place(self, task: Task) -> Path:
+        """Give the folder that a task is staged in."""
+        assert self._folder is not None
+        if task.keep is None:
+            return self._folder
+        if self._beside is None:
+            # What is kept may be gigabytes: on the disk it is moved to, and not in memory.
+            self._beside = Path(tempfile.mkdtemp(prefix=".heraci-", dir=task.keep[1].parent))
+            self._beside.chmod(0o711)
+        return self._beside
 
     def _request(self, task: Task, slot: int, place: Path) -> dict[str, Any]:
         def filled(text: str) -> str:
