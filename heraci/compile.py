@@ -163,6 +163,7 @@ class Compiler:
                 waiting.append(_Attempt(request, environment))
         found = self._recall(waiting)
         attempts = deque(each for each in waiting if each.key not in found)
+        self._workers.expected = len(attempts)
         for attempt in waiting:
             if attempt.key in found:
                 yield attempt.request, _revive(attempt.request, found[attempt.key])

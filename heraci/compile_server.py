@@ -5,11 +5,13 @@ forks for each job: a worker has limits, a result and a log file opened for it, 
 and, where heraci runs as root, an unprivileged uid that no other running worker has. Jobs that need
 another Python, and the installing of packages, are the same fork followed by an exec.
 
-It speaks JSON lines over one socket with `heraci.compile`. A request holds `id`, `folder` (where
-`result` and `log` are written; workers cannot enter it), `uid` (None: keep ours), `environ`,
-`limits` (`seconds`, `memory`, `file_size`, `open_files`, `processes`), `job` (see `compile_worker`),
-and `command` (run this instead of forking a warm worker) with `directory`. An answer holds `id`,
-and either `code`, or `signal`, or `reason` = "timeout".
+It speaks JSON lines over one socket with `heraci.compile_workers`, and lives as long as that socket
+is open, whatever becomes of heraci. Its first line holds `refused`: why no stranger's code may run
+here, or None. A request holds `id`, `folder` (where `result` and `log` are written; workers cannot
+enter it), `place` (the worker's own folder in it), `uid` (None: keep ours), `environ`, `limits`
+(`seconds`, `memory`, `file_size`, `folder_size`, `open_files`, `processes`), `job` (see
+`compile_worker`), and `command`: run this instead of forking a warm worker. An answer holds `id`,
+and either `code`, or `signal`, or `reason`, which is "timeout" or "folder_size".
 """
 
 from __future__ import annotations
@@ -23,55 +25,97 @@ import resource
 import selectors
 import signal
 import socket
+import stat
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWIPC = 0x08000000
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 
 _LINUX = sys.platform == "linux"
-_libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+_RESULT = 3
+_JOB, _RESULT_OF_COMMAND = 3, 4
+_CALM = 0.25  # seconds between two looks at what long-running workers have written
+_PATIENCE = 10.0  # seconds until what was killed counts as gone
+_MOST_FILES = 100_000
+# Where anybody may write: what a worker left there would wait for the next one that has its uid.
+_SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")  # noqa: S108
+
+
+@dataclass(kw_only=True, slots=True)
+class _Worker:
+    """One running worker; `fate` is why it is being ended."""
+
+    request: dict[str, Any]
+    started: float  # by the wall's clock, as file systems have it
+    deadline: float
+    fate: str | None = None
+
+    @property
+    def uid(self) -> int | None:
+        uid: int | None = self.request["uid"]
+        return uid
 
 
 class Server:
-    """Starts, watches and ends workers, as many at a time as it is asked for."""
+    """Starts, watches and ends workers, as many at a time as it is asked for.
 
-    def __init__(self, control: socket.socket, prepare: Any) -> None:
+    `keeper` is a uid of which there are no processes, for `end_user`.
+    """
+
+    def __init__(self, control: socket.socket, run: Any, *, folder: str, keeper: int | None) -> None:
         self.control = control
-        self.run = prepare
+        self.run = run
+        self.folder = folder
+        self.keeper = keeper
         self.buffer = b""
-        self.running: dict[int, dict[str, Any]] = {}  # pid of a worker -> its request
+        self.running: dict[int, _Worker] = {}
         self.selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
-        """Answer requests until the other side closes the socket."""
+        """Answer requests until the other side closes the socket, then leave nothing."""
         reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        os.set_blocking(writer, False)
+        for descriptor in (reader, writer):
+            os.set_blocking(descriptor, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self.selector.register(self.control, selectors.EVENT_READ)
         self.selector.register(reader, selectors.EVENT_READ)
-        while True:
-            for key, _ in self.selector.select(self.patience()):
-                if key.fd == reader:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(reader, 65536)
-                elif not self.receive():
-                    return self.end()
-            self.reap()
-            self.end_late_workers()
+        try:
+            while self.wait(reader):
+                self.reap()
+                self.end_late()
+                self.end_greedy()
+        except ConnectionError:
+            pass  # heraci has ended in the middle of a sentence
+        finally:
+            self.end()
+
+    def wait(self, reader: int) -> bool:
+        """Wait for something to do; False once the other side has gone."""
+        for key, _ in self.selector.select(self.patience()):
+            if key.fd == reader:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(reader, 65536)
+            elif not self.receive():
+                return False
+        return True
 
     def patience(self) -> float | None:
-        """Give the seconds until the next worker runs out of time."""
-        if not self.running:
+        """Give the seconds until a worker must be looked at, None where there is none."""
+        deadlines = [each.deadline for each in self.running.values() if not each.fate]
+        if not deadlines:
             return None
-        return max(0.0, min(each["deadline"] for each in self.running.values()) - time.monotonic())
+        return min(_CALM, max(0.0, min(deadlines) - time.monotonic()))
 
     def receive(self) -> bool:
         data = self.control.recv(1 << 20)
@@ -80,20 +124,26 @@ class Server:
             self.start(json.loads(line))
         return bool(data)
 
-    def answer(self, request: dict[str, Any], **outcome: Any) -> None:
-        self.control.sendall(json.dumps({"id": request["id"], **outcome}).encode() + b"\n")
+    def answer(self, worker: _Worker, **outcome: Any) -> None:
+        line = json.dumps({"id": worker.request["id"], **outcome})
+        self.control.sendall(line.encode() + b"\n")
 
     def start(self, request: dict[str, Any]) -> None:
-        files = [_create(os.path.join(request["folder"], name)) for name in ("result", "log")]
+        files = [_create(f"{request['folder']}/{name}", request["uid"]) for name in ("result", "log")]
+        worker = _Worker(
+            request=request,
+            started=time.time(),
+            deadline=time.monotonic() + request["limits"]["seconds"],
+        )
         pid = os.fork()
         if pid == 0:
             _become_worker(self.run, request, *files)
         for file in files:
             os.close(file)
-        request["deadline"] = time.monotonic() + request["limits"]["seconds"]
-        self.running[pid] = request
+        self.running[pid] = worker
 
     def reap(self) -> None:
+        """Answer for each worker that has ended, once nothing of it is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -101,71 +151,82 @@ class Server:
                 return
             if pid == 0:
                 return
-            request = self.running.pop(pid, None)
-            if request is None:
+            worker = self.running.pop(pid, None)
+            if worker is None:
                 continue  # something that a worker had left behind
-            self.end_leftovers(pid, request)
-            if request.get("late"):
-                self.answer(request, reason="timeout")
+            _kill_group(pid)
+            self.end_leftovers(worker.uid)
+            _sweep(worker)
+            if worker.fate:
+                self.answer(worker, reason=worker.fate)
             elif os.WIFSIGNALED(status):
-                self.answer(request, signal=os.WTERMSIG(status))
+                self.answer(worker, signal=os.WTERMSIG(status))
             else:
-                self.answer(request, code=os.WEXITSTATUS(status))
+                self.answer(worker, code=os.WEXITSTATUS(status))
 
-    def end_late_workers(self) -> None:
+    def end_late(self) -> None:
         now = time.monotonic()
-        for pid, request in self.running.items():
-            if request["deadline"] <= now and not request.get("late"):
-                request["late"] = True
-                _kill_group(pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid, worker in self.running.items():
+            if worker.deadline <= now and not worker.fate:
+                worker.fate = "timeout"
+                _kill(pid)
 
-    def end_leftovers(self, pid: int, request: dict[str, Any]) -> None:
-        """End whatever a worker had started; as a subreaper its orphans have become ours."""
-        _kill_group(pid)
+    def end_greedy(self) -> None:
+        """End workers that fill their folder; those that take a moment only are not looked at."""
+        now = time.time()
+        for pid, worker in self.running.items():
+            most = worker.request["limits"]["folder_size"]
+            if worker.fate or most is None or now - worker.started < _CALM:
+                continue
+            if not _is_within(worker.request["place"], most):
+                worker.fate = "folder_size"
+                _kill(pid)
+
+    def end_leftovers(self, uid: int | None) -> None:
+        """End whatever a worker had started.
+
+        Each worker is the reaper of its own orphans, so what becomes our child without having been
+        started by us belongs to a worker that has ended.
+        """
         orphans = self.orphans()
-        if not orphans:
-            return
-        if request["uid"] is not None:
-            _kill_user(request["uid"])
-            return
-        # Without a uid of its own, a daemon cannot be told from another running worker's: those
-        # that were born after every worker still running are surely of the one that has ended.
-        while orphans:
-            oldest = min((each["pid_time"] for each in self.running.values()), default=None)
-            mine = [each for each in orphans if oldest is None or _session(each) == pid]
-            for orphan in mine:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(orphan, signal.SIGKILL)
-                    os.waitpid(orphan, 0)
-            orphans = self.orphans() if mine else []
+        if uid is not None and self.keeper is not None and orphans != []:
+            end_user(uid, self.keeper)
+        until = time.monotonic() + _PATIENCE
+        while orphans and time.monotonic() < until:
+            for pid in orphans:
+                _kill(pid)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            if orphans := self.orphans():
+                time.sleep(0.0005)
 
-    def orphans(self) -> list[int]:
+    def orphans(self) -> list[int] | None:
+        """Give the children that are no workers; None where the system does not tell."""
         try:
             with open(f"/proc/self/task/{os.getpid()}/children") as file:
                 return [pid for pid in map(int, file.read().split()) if pid not in self.running]
         except OSError:
-            return []  # not Linux: a process group is all that can be ended
+            return None
 
     def end(self) -> None:
-        """End every worker at once: heraci itself has ended or was interrupted."""
-        for pid, request in self.running.items():
+        """End every worker at once and remove their files: heraci has ended, or wants no more."""
+        workers = list(self.running.values())
+        for pid in self.running:
             _kill_group(pid)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            if request["uid"] is not None:
-                _kill_user(request["uid"])
+            _kill(pid)
         self.running.clear()
-        for pid in self.orphans():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for worker in workers:
+            self.end_leftovers(worker.uid)
+            _sweep(worker)
+        remove_tree(self.folder)
 
 
-def _create(path: str) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+# --- ending ---------------------------------------------------------------------------------------
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _kill_group(pid: int) -> None:
@@ -173,73 +234,170 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _kill_user(uid: int) -> None:
-    """End all processes of a uid at one stroke, which no fork can outrun."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setresuid(uid, uid, uid)
-            os.kill(-1, signal.SIGKILL)
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+def end_user(uid: int, keeper: int) -> None:
+    """End all processes of a uid at one stroke, which no fork can outrun.
 
-
-def _session(pid: int) -> int:
+    Root's kill(-1) would reach everybody; as the uid itself we could be ended, or stopped, by a
+    process of it first. With another real uid, and root's put aside as the saved one, we reach the
+    uid's processes alone and none of them reaches us.
+    """
+    os.setresuid(keeper, uid, 0)
     try:
-        return os.getsid(pid)
+        os.kill(-1, signal.SIGKILL)
     except ProcessLookupError:
-        return -1
+        pass
+    finally:
+        os.setresuid(0, 0, 0)
 
 
-def _become_worker(run: Any, request: dict[str, Any], result: int, log: int) -> None:
-    """Turn the forked process into a worker, run the job, and never return."""
+def _sweep(worker: _Worker) -> None:
+    """Remove what a worker left where anybody may write: its uid is given to the next one."""
+    if worker.uid is None:
+        return
+    for folder in _SHARED:
+        with contextlib.suppress(OSError):
+            # Clocks of file systems are coarse.
+            if os.stat(folder).st_mtime < worker.started - 0.05:
+                continue
+            for entry in list(os.scandir(folder)):
+                if entry.stat(follow_symlinks=False).st_uid == worker.uid:
+                    remove_tree(entry.path)
+
+
+def _is_within(place: str, most: int) -> bool:
+    """Tell whether a folder takes no more than so many bytes, and no unreasonable count of files."""
+    size = 0
+    for number, entry in enumerate(_walk(place)):
+        with contextlib.suppress(OSError):
+            size += entry.stat(follow_symlinks=False).st_blocks * 512
+        if size > most or number > _MOST_FILES:
+            return False
+    return True
+
+
+def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Give every entry below a folder, as far as a path can reach; what vanishes is left out."""
+    waiting = [folder]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file, or a folder however deep it is; what cannot be removed stays.
+
+    A folder in a folder is moved up before it is emptied, so neither recursion nor the length of a
+    path ends this. Nothing may be writing there any more.
+    """
+    waiting = [path]
+    number = 0
+    with contextlib.suppress(OSError):
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return
+        # Next to it no name can be taken on purpose by what lies inside.
+        parent = os.path.dirname(path)
+    while waiting:
+        folder = waiting.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(folder, 0o700)
+            for entry in list(os.scandir(folder)):
+                with contextlib.suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    number += 1
+                    moved = f"{parent}/.gone-{os.getpid()}-{number}"
+                    os.rename(entry.path, moved)
+                    waiting.append(moved)
+            os.rmdir(folder)
+
+
+# --- becoming a worker ----------------------------------------------------------------------------
+
+
+def _create(path: str, uid: int | None) -> int:
+    """Make a new file, whatever an earlier worker did with the one of that name."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    # Appending, because standard output and standard error share it.
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if uid is not None:
+        os.fchown(file, uid, uid)
+    return file
+
+
+def _become_worker(run: Any, request: dict[str, Any], result: int, log: int) -> NoReturn:
+    """Turn the forked process into a worker, and run the job."""
+    # Taken now: the job may replace them.
+    leave, own_pid, write = os._exit, os.getpid(), os.write
     code = 1
     try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDONLY)
-        # 3 is where the result goes; nothing else of the server stays open.
-        for target, source in enumerate((null, log, log, result)):
-            os.dup2(os.dup(source), target) if source < 4 else os.dup2(source, target)
-        os.closerange(4, 1024)
-        _limit(request["limits"])
-        _drop_privileges(request["uid"])
-        os.umask(0o077)
-        if request.get("command"):
+        _confine(request, result, log)
+        if request["command"]:
             _execute(request)
-        os.environ.clear()
-        os.environ.update(request["environ"])
         from heraci.compile_worker import send
 
-        send(3, run.result(request["job"]))
+        os.environ.clear()
+        os.environ.update(request["environ"])
+        outcome = run.result(request["job"])
+        if os.getpid() == own_pid:  # what the script forked comes here too
+            send(_RESULT, outcome)
         code = 0
     except BaseException as error:
         # The log is what heraci shows of a worker that gave no result.
-        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
+        write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
     finally:
-        with contextlib.suppress(Exception):
+        try:
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code)
+        finally:
+            leave(code)
 
 
-def _execute(request: dict[str, Any]) -> None:
-    os.dup2(3, 4)
-    reader, writer = os.pipe()
-    if os.fork():
-        # The new program keeps this process, its pid and its limits.
-        os.close(writer)
-        os.dup2(reader, 3)
-        os.set_inheritable(3, True)
-        os.closerange(5, 16)
-        os.chdir(request["directory"])
-        os.execve(request["command"][0], request["command"], request["environ"])
-    with os.fdopen(writer, "w") as file:
+def _confine(request: dict[str, Any], result: int, log: int) -> None:
+    """Give up everything that a worker does not need."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    _keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where memory runs out, it is a worker that goes
+    _limit(request["limits"])
+    _drop_privileges(request["uid"])
+    # Its own uid may look at it, so /proc/self and /dev/stdout are what they are elsewhere. What
+    # is to become another program still knows its environ, an index's password perhaps.
+    _prctl(_PR_SET_DUMPABLE, int(not request["command"]))
+    os.umask(0o077)
+
+
+def _keep_only(*files: int) -> None:
+    """Make these files the descriptors from 0 on, and close all others."""
+    first = len(files)
+    for target, file in enumerate([_above(file, first) for file in files]):
+        os.dup2(file, target)
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
+def _above(file: int, least: int) -> int:
+    """Give a copy of a descriptor that no number below `least` has."""
+    import fcntl
+
+    return fcntl.fcntl(file, fcntl.F_DUPFD, least)
+
+
+def _execute(request: dict[str, Any]) -> NoReturn:
+    """Become another program, which finds the job in one file and writes its result to another."""
+    os.chdir(request["place"])
+    with open("job.json", "x", encoding="utf-8") as file:
         json.dump(request["job"], file)
-    os._exit(0)
+    os.dup2(_RESULT, _RESULT_OF_COMMAND)
+    os.dup2(os.open("job.json", os.O_RDONLY), _JOB)
+    os.execve(request["command"][0], request["command"], request["environ"])  # closes the rest
 
 
 def _limit(limits: dict[str, Any]) -> None:
@@ -262,89 +420,142 @@ def _limit(limits: dict[str, Any]) -> None:
 
 
 def _drop_privileges(uid: int | None) -> None:
+    server = os.getppid()
     if uid is not None:
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-    if _libc is not None:
-        # In this order: a change of uid clears the first.
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        os.setgid(uid)
+        os.setuid(uid)
+    # After the uid, whose change clears it.
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)  # the server had ended before it could be noticed
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def isolate(*, network: bool, needed: list[str]) -> list[str]:
-    """Take away what no worker needs; give the folders that an unprivileged uid cannot reach.
+# --- before the first worker ----------------------------------------------------------------------
 
-    As root with the right to do so, workers get a network namespace without any network, and
-    folders below one that only root may enter (a Python under root's home) are shown alone, in a
-    mount namespace of our own. Elsewhere both stay as they are.
+
+def isolate(*, network: bool, needed: Sequence[str], uid: int | None) -> str | None:
+    """Take away what no worker needs; give the reason where strangers' code must not run.
+
+    Without a network there is nothing to talk to but a Python that was told so. Folders below one
+    that only root may enter, a Python under root's home for one, are shown to workers alone.
     """
-    if _libc is None or os.geteuid() != 0:
-        return []
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if not network:
-        _libc.unshare(_CLONE_NEWNET)
-    hidden = [each for each in needed if not _is_reachable(each)]
-    if hidden and _libc.unshare(_CLONE_NEWNS) == 0:
-        _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
-        _show(hidden)
-    return [each for each in needed if not _is_reachable(each)]
+    if uid is None:
+        return None
+    with contextlib.suppress(OSError):  # an aid where the right to do so is there
+        _libc("unshare", _CLONE_NEWIPC | (0 if network else _CLONE_NEWNET))
+    reason = None
+    try:
+        show(needed)
+    except OSError as error:
+        reason = f"no mount namespace can be made here ({error.strerror}) to show it to them"
+    for folder in needed:
+        if not _is_reachable(folder):
+            return (
+                f"{folder} cannot be entered by the unprivileged users that experiments run as: "
+                f"{reason or 'it is closed itself'}. Install heraci and its Python where all users "
+                "may read them, or run heraci as an ordinary user."
+            )
+    return _why_not(uid)
+
+
+def _why_not(uid: int) -> str | None:
+    """Try to become an unprivileged user as workers do; give the reason where that fails."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            _drop_privileges(uid)
+            if os.getresuid() != (uid, uid, uid) or os.getgroups():
+                os.write(writer, b"the change had no effect")
+        except OSError as error:
+            os.write(writer, str(error.strerror).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.wait()
+    with os.fdopen(reader, encoding="utf-8") as file:
+        said = file.read()
+    return said and (
+        f"heraci runs as root, yet may not run experiments as an unprivileged user ({said}). "
+        "Give it the capabilities that root has in a container (CHOWN, DAC_OVERRIDE, KILL, SETGID, "
+        "SETUID), or run it as an ordinary user."
+    )
+
+
+def show(paths: Iterable[str]) -> None:
+    """Lay an empty file system over each closed folder and bind into it what is needed alone."""
+    hidden = sorted({os.path.realpath(path) for path in paths if not _is_reachable(path)})
+    if not hidden:
+        return
+    opened = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in hidden}
+    _libc("unshare", _CLONE_NEWNS)
+    # First of all: what follows must never be seen outside.
+    _libc("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+    for folder in {_closed_part(path) for path in hidden}:
+        _libc("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"mode=0755,size=1m")
+    for path, descriptor in opened.items():
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        source = f"/proc/self/fd/{descriptor}".encode()
+        _libc("mount", source, os.fsencode(path), None, _MS_BIND | _MS_REC, None)
+        os.close(descriptor)
 
 
 def _is_reachable(path: str) -> bool:
     """Tell whether any user may enter a folder, from the root down."""
-    parts = os.path.realpath(path).split(os.sep)[1:]
+    return _closed_part(os.path.realpath(path)) is None
+
+
+def _closed_part(path: str) -> str | None:
+    """Give the first folder on the way to a real path that not everybody may enter."""
+    parts = path.split(os.sep)[1:]
     for depth in range(len(parts) + 1):
-        mode = os.stat(os.sep + os.sep.join(parts[:depth])).st_mode
-        if not mode & 0o001:
-            return False
-    return True
+        folder = os.sep + os.sep.join(parts[:depth])
+        if not os.stat(folder).st_mode & stat.S_IXOTH:
+            return folder
+    return None
 
 
-def _show(paths: list[str]) -> None:
-    """Lay an empty file system over each closed folder and bind into it what is needed alone."""
-    assert _libc is not None
-    opened = {}
-    covers = set()
-    for path in map(os.path.realpath, paths):
-        opened[path] = os.open(path, os.O_PATH | os.O_DIRECTORY)
-        parts = path.split(os.sep)[1:]
-        for depth in range(1, len(parts) + 1):
-            folder = os.sep + os.sep.join(parts[:depth])
-            if not os.stat(folder).st_mode & 0o001:
-                covers.add(folder)
-                break
-    for folder in covers:
-        _libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"mode=0755,size=1m")
-    for path, descriptor in sorted(opened.items()):
-        if not os.path.isdir(path):
-            os.makedirs(path, mode=0o755)
-        source = f"/proc/self/fd/{descriptor}".encode()
-        _libc.mount(source, os.fsencode(path), None, _MS_BIND | _MS_REC, None)
-        os.close(descriptor)
+# --- the system -----------------------------------------------------------------------------------
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LINUX:
+        _libc("prctl", option, value, 0, 0, 0)
+
+
+_functions = ctypes.CDLL(None, use_errno=True)
+
+
+def _libc(name: str, *arguments: Any) -> None:
+    """Call a function of the C library; OSError where it says no."""
+    if getattr(_functions, name)(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def main() -> None:
     """Serve the socket whose descriptor is the first argument, by the second one's JSON options."""
     control = socket.socket(fileno=int(sys.argv[1]))
     options = json.loads(sys.argv[2])
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # heraci gets them too, and closes the socket
     # By path and not by name, so that it works however heraci itself was found.
     sys.path.append(options["package_root"])
-    if _LINUX and _libc is not None:
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    unreachable = isolate(network=options["network"], needed=options["needed"])
-    control.sendall(json.dumps({"unreachable": unreachable}).encode() + b"\n")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    refused = isolate(network=options["network"], needed=options["needed"], uid=options["uid"])
+    control.sendall(json.dumps({"refused": refused}).encode() + b"\n")
     from heraci import compile_worker
 
-    run = compile_worker.Run()
+    run = compile_worker.Run()  # type: ignore[no-untyped-call]  # it runs on any Python from 3.9
     if options["warm"]:
-        run.install()
-        run.warm_up()
+        run.install()  # type: ignore[no-untyped-call]
+        run.warm_up()  # type: ignore[no-untyped-call]
     # Forked workers touch what they use only: nothing that is here now is ever collected.
     gc.collect()
     gc.freeze()
-    Server(control, run).serve()
+    Server(control, run, folder=options["folder"], keeper=options["keeper"]).serve()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ _UID_BLOCKS = 8
 _UIDS_IN_BLOCK = 64
 _LOG_KEPT = 32_768
 _ROOMY = 256 << 20
+_MANY = 50
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -78,6 +79,7 @@ class Workers:
     """Runs tasks, as many at a time as there are slots; a context manager that leaves nothing."""
 
     def __init__(self, *, jobs: int, needed: Sequence[Path] = ()) -> None:
+        self.expected = 0  # how many tasks are to come, as far as that is known
         self._slots = jobs
         self._needed = list(needed)
         self._folder: Path | None = None
@@ -139,7 +141,9 @@ class Workers:
                 self._uids = _Uids()
         if network not in self._servers:
             needed = [*map(str, self._needed), str(self._folder)]
-            self._servers[network] = _Server(self._folder, network=network, needed=needed)
+            self._servers[network] = _Server(
+                self._folder, network=network, many=self.expected >= _MANY, needed=needed
+            )
         return self._servers[network]
 
     def _uid(self, slot: int) -> int | None:
@@ -225,7 +229,7 @@ class Workers:
 class _Server:
     """One `compile_server` process and the socket to it."""
 
-    def __init__(self, folder: Path, *, network: bool, needed: list[str]) -> None:
+    def __init__(self, folder: Path, *, network: bool, many: bool, needed: list[str]) -> None:
         package = Path(__file__).parent
         self.socket, theirs = socket.socketpair()
         prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(package), *needed}
@@ -234,6 +238,7 @@ class _Server:
         options = {
             "network": network,
             "warm": not network,
+            "many": many,
             "needed": sorted(each for each in prefixes if Path(each).is_dir()),
             "package_root": str(package.parent),
         }
