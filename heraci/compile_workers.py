@@ -266,7 +266,10 @@ class _Server:
             self.socket.sendall(json.dumps(request).encode() + b"\n")
 
     def receive(self) -> list[dict[str, Any]]:
-        data = self.socket.recv(1 << 20)
+        try:
+            data = self.socket.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
         if not data:
             raise self._lost()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
