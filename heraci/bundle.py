@@ -37,6 +37,7 @@ class Status(StrEnum):
     CHANGED = "changed"
     UNCHANGED = "unchanged"  # affected by the change, yet its manifests are the same
     REMOVED = "removed"
+    UNAFFECTED = "unaffected"  # nothing that it is made of has changed; not compiled
     COMPILED = "compiled"  # nothing was compared: no base, or comparing was switched off
     FAILED = "failed"
 

@@ -321,7 +321,8 @@ class _OnDisk(_Linked):
 class WorkTree(_OnDisk):
     """The checked out files, uncommitted changes and untracked files included.
 
-    The identity of a clean file is taken from the index; only the others are ever hashed.
+    The identity of a clean file is taken from the index; only the others are ever hashed. `edited`
+    says that there are files which differ from the index.
     """
 
     label = "working tree"
@@ -335,7 +336,9 @@ class WorkTree(_OnDisk):
         index = self._index(listing)
         if index and len(next(iter(index.values())).rpartition(":")[2]) == 64:
             self._new_hash = hashlib.sha256
-        changed = self._changed(dirty(), index)
+        listed = dirty()
+        self.edited = bool(listed)
+        changed = self._changed(listed, index)
         self._index_links = [path for path, each in index.items() if each.startswith(LINK)]
         self._new = [path for path in changed if path in index]
         self.files = _Files(index, self._hash)
@@ -598,6 +601,14 @@ class Repository:
         if sha is None or started is None:
             return EmptyTree()
         return CommitTree(finish(started), self._objects, sha)
+
+    def is_dirty(self, tree: CommitTree | EmptyTree | WorkTree) -> bool:
+        """Whether a tree holds what no commit does."""
+        if not isinstance(tree, WorkTree):
+            return False
+        if tree.edited or self.head_commit() is None:
+            return True
+        return self._git.ask("diff-index", "--cached", "--quiet", "HEAD", "--")[0] != 0
 
     def changed_files(self, base: str | None, head: str | None) -> tuple[str, ...]:
         """Paths that differ between two commits; head None is the working tree."""

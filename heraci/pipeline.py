@@ -26,6 +26,8 @@ from heraci.errors import HeraciError, SettingsError
 from heraci.settings import ExperimentSettings, Settings
 
 TOML = "heraci.toml"
+PYPROJECT = "pyproject.toml"
+SETTINGS_FILES = (TOML, PYPROJECT, "hera.config")
 Progress = Callable[[int, int, str], None]
 
 
@@ -66,10 +68,16 @@ def list_experiments(
     """Say of each experiment whether the change affects it, and why; with what compiling says."""
     compared = where.compare(settings, selection)
     chosen = select(compared, selection, where)
+    outcomes: Outcomes | None = None
     if settings.compare and compared.base is not None:
         outcomes = run_compiler(chosen, compared, where, progress)
-        return assemble(chosen, outcomes, compared)
-    return assemble(chosen, {}, compared)
+    listed = assemble(chosen, outcomes, compared)
+    untouched = tuple(
+        CompiledExperiment(name=each.name, path=each.path, status=Status.UNAFFECTED)
+        for each in chosen.untouched
+    )
+    both = sorted((*listed.experiments, *untouched), key=lambda each: each.name)
+    return replace(listed, experiments=tuple(both))
 
 
 class Workspace:
@@ -121,19 +129,26 @@ class Workspace:
             whole = git.Range(kind="all")
             return Compared(head=folder, settings=settings, range=whole, commit=None, dirty=False)
         asked = self._range(settings, selection)
-        head = self.repository.commit_tree(asked.head) if asked.head else self.repository.work_tree()
-        commit = asked.head or self.repository.head_commit()
-        compared = Compared(
+        compares = asked.kind not in ("all", "nothing")
+        if compares:
+            base, head = self.repository.trees(asked)
+        else:
+            base = None
+            commit_only = asked.head is not None
+            head = (
+                self.repository.commit_tree(asked.head)
+                if commit_only
+                else self.repository.work_tree()
+            )
+        return Compared(
             head=head,
             settings=settings,
             range=asked,
-            commit=commit,
-            dirty=asked.head is None and _is_dirty(head),
+            commit=asked.head or self.repository.head_commit(),
+            dirty=self.repository.is_dirty(head),
+            base=base,
+            base_settings=self._settings_of(base, head, settings) if base is not None else None,
         )
-        if asked.kind in ("all", "nothing"):
-            return compared
-        base = self.repository.commit_tree(asked.merge_base)
-        return replace(compared, base=base, base_settings=self._settings_of(base, settings))
 
     def _range(self, settings: Settings, selection: Selection) -> git.Range:
         assert self.repository is not None
@@ -145,14 +160,45 @@ class Workspace:
             return git.event_range(self.environ, payload, self.repository)
         return git.range_between(self.repository, settings.base, settings.head)
 
-    def _settings_of(self, base: git.CommitTree | git.EmptyTree, settings: Settings) -> Settings:
-        """Give the settings that held at the base: its heraci.toml, this run's flags and target."""
-        text = base.read(TOML).decode(errors="replace") if TOML in base.files else ""
+    def _settings_of(
+        self, base: changes.Tree, head: changes.Tree, settings: Settings
+    ) -> Settings:
+        """Give the settings that held at the base: its files, this run's flags and target."""
+        if all(base.files.get(name) == head.files.get(name) for name in SETTINGS_FILES):
+            return settings
+        text = _project_text(base)
         flags = {**self.flags, "target": settings.target}
         try:
             return Settings.load(flags, environ=self.environ, project_file=(TOML, text))
         except SettingsError:
             return settings  # the target may be new, or its file was broken: compare with today's
+
+
+def _project_text(tree: changes.Tree) -> str:
+    """Give the text of a tree's heraci.toml, or of what [tool.heraci] holds instead."""
+    if TOML in tree.files:
+        return tree.read_many([TOML])[TOML].decode(errors="replace")
+    if PYPROJECT not in tree.files:
+        return ""
+    import tomllib
+
+    text = tree.read_many([PYPROJECT])[PYPROJECT].decode(errors="replace")
+    if "[tool.heraci" not in text:
+        return ""
+    try:
+        tomllib.loads(text)
+    except ValueError:
+        return ""
+    # The tables keep their names but for the prefix, which is all that tells the two files apart.
+    lines = text.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("[tool.heraci"))
+    kept, inside = [], False
+    for line in lines[start:]:
+        if line.startswith("["):
+            inside = line.startswith(("[tool.heraci]", "[tool.heraci."))
+        if inside and line != "[tool.heraci]":
+            kept.append(line.replace("[tool.heraci.", "[", 1))
+    return "\n".join(kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +217,7 @@ def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen
     folder = where.inside(compared.settings.experiments_dir)
     entries = _entries(compared.settings)
     everything = changes.find_experiments(compared.head, folder, entries)
-    findings = tuple(
+    findings = _unknown_tables(compared.settings, everything) + tuple(
         Finding(
             rule="entry-missing",
             severity=Severity.ERROR,
@@ -209,6 +255,30 @@ def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen
         findings=findings,
         compared=True,
     )
+
+
+def _unknown_tables(
+    settings: Settings, everything: Iterable[Experiment]
+) -> tuple[Finding, ...]:
+    """Report tables of heraci.toml for experiments that do not exist, most often misspelt."""
+    import difflib
+
+    names = [each.name for each in everything]
+    tables = {**settings.experiments, **settings.target_experiments}
+    unknown = [name for name, table in tables.items() if name not in names and not table.path]
+    findings = []
+    for name in sorted(unknown):
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        findings.append(
+            Finding(
+                rule="unknown-experiment",
+                severity=Severity.WARNING,
+                message=f"[experiments.{name}] is for no experiment there is.{hint}",
+                file=TOML,
+            )
+        )
+    return tuple(findings)
 
 
 def _entries(settings: Settings) -> dict[str, str]:
@@ -277,9 +347,10 @@ def _with_unaffected(
 
 
 def _known(compared: Compared, folder: str, where: Workspace) -> changes.Known:
-    base_settings = compared.base_settings or compared.settings
+    base_settings = compared.base_settings
 
     def reaching(name: str) -> tuple[Any, Any]:
+        assert base_settings is not None
         return base_settings.reaching(name), compared.settings.reaching(name)
 
     tables = {**compared.settings.experiments, **compared.settings.target_experiments}
@@ -289,7 +360,8 @@ def _known(compared: Compared, folder: str, where: Workspace) -> changes.Known:
     except SettingsError:
         output = None
     return changes.Known(
-        settings=reaching,
+        # Asked once for each experiment: not at all where the files are the same.
+        settings=reaching if base_settings is not compared.settings else None,
         data={name: table.data for name, table in tables.items() if table.data},
         dependencies_from=sources[0] if sources else None,
         output=output,
@@ -308,7 +380,7 @@ class Outcomes:
 
 def run_compiler(
     chosen: Chosen, compared: Compared, where: Workspace, progress: Progress
-) -> Outcomes | Mapping[str, Any]:
+) -> Outcomes:
     """Compile every affected experiment at head and, where they are compared, at base."""
     settings = compared.settings
     requests: list[tuple[str, compile.Request]] = []
@@ -464,16 +536,16 @@ def _own(merged: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
     return {name: each for name, each in merged.items() if shared.get(name) != each}
 
 
-def assemble(chosen: Chosen, outcomes: Any, compared: Compared) -> Bundle:
-    """Put together what was compiled, at both ends, as one bundle."""
+def assemble(chosen: Chosen, outcomes: Outcomes | None, compared: Compared) -> Bundle:
+    """Put together what was compiled, at both ends, as one bundle; None: nothing was."""
     settings = compared.settings
     findings = list(chosen.findings)
     experiments = []
     for affected in chosen.affected:
-        if isinstance(outcomes, Outcomes):
-            experiment, found = _compiled(affected, outcomes, compared)
-        else:
+        if outcomes is None:
             experiment, found = _uncompiled(affected), ()
+        else:
+            experiment, found = _compiled(affected, outcomes, compared)
         experiments.append(experiment)
         findings += found
     kept = {f"{each.name}.yaml" for each in chosen.everything}
@@ -603,10 +675,6 @@ def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
             yield from _differences(a, b, f"{path}[{number}]")
     elif one != other:
         yield path
-
-
-def _is_dirty(tree: Any) -> bool:
-    return bool(getattr(tree, "is_dirty", False))
 
 
 def _read_event(path: Path) -> dict[str, Any]:

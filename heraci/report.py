@@ -23,6 +23,7 @@ _COLOURS = {
     Status.FAILED: "31",
     Status.REMOVED: "35",
     Status.UNCHANGED: "2",
+    Status.UNAFFECTED: "2",
     Status.COMPILED: "32",
 }
 _MOST_ANNOTATIONS = 10  # of each level: the runner shows no more of one step
@@ -41,11 +42,10 @@ def paint(text: str, style: Severity | Status, *, colour: bool) -> str:
 
 def text(bundle: Bundle, output: str | None, *, colour: bool = False) -> str:
     """Show what became of each experiment, then the findings, then a summary."""
-    width = min(40, max((len(each.name) for each in bundle.experiments), default=0))
+    shown = [each for each in bundle.experiments if each.status is not Status.UNAFFECTED]
+    width = min(40, max((len(each.name) for each in shown), default=0))
     lines = [
-        line
-        for each in bundle.experiments
-        for line in _experiment(each, width, output, colour=colour)
+        line for each in shown for line in _experiment(each, width, output, colour=colour)
     ]
     if bundle.findings and lines:
         lines.append("")
@@ -58,7 +58,7 @@ def text(bundle: Bundle, output: str | None, *, colour: bool = False) -> str:
 def _experiment(
     experiment: CompiledExperiment, width: int, output: str | None, *, colour: bool
 ) -> Iterable[str]:
-    status = paint(f"{experiment.status.value:9}", experiment.status, colour=colour)
+    status = paint(f"{experiment.status.value:10}", experiment.status, colour=colour)
     name = safe(experiment.name).ljust(width)
     made = ", ".join(f"{each.kind} {safe(each.name)}" for each in experiment.manifests[:3])
     more = f" and {len(experiment.manifests) - 3} more" if len(experiment.manifests) > 3 else ""
@@ -66,11 +66,11 @@ def _experiment(
     yield f"{status} {name}{where}  {made}{more}".rstrip()
     reasons = [each for each in experiment.reasons if each != "named"]
     for reason in reasons[:3]:
-        yield f"{'':10}{'':{width}}  because {safe(reason)}"
+        yield f"{'':11}{'':{width}}  because {safe(reason)}"
     if len(reasons) > 3:
-        yield f"{'':10}{'':{width}}  and {len(reasons) - 3} more reasons"
+        yield f"{'':11}{'':{width}}  and {len(reasons) - 3} more reasons"
     if experiment.base_error:
-        yield f"{'':10}{'':{width}}  the base does not compile: {_first_line(experiment.base_error)}"
+        yield f"{'':11}{'':{width}}  the base does not compile: {_first_line(experiment.base_error)}"
 
 
 def _first_line(message: str) -> str:
