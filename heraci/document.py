@@ -26,7 +26,9 @@ _PLAIN = re.compile(r"[A-Za-z_/](?:[\w./@+=%~-]|:(?=[\w./-])| (?=[\w./@+=%~-]))*
 # Every word that YAML 1.1, YAML 1.2 or go-yaml takes for null, a boolean or a number.
 _WORDS = frozenset("null true false yes no on off y n nan inf infinity".split())
 # What a block scalar cannot hold as it is: control characters and the line breaks of YAML 1.1.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
@@ -48,11 +50,15 @@ def digest(document: Mapping[str, Any]) -> str:
 def dump(documents: Iterable[Mapping[str, Any]]) -> str:
     """Write documents as one YAML text and prove that it reads back as the same data.
 
-    Raises ValueError if it does not, which no document is known to do.
+    Raises ValueError if it does not: a key of more than a thousand characters, NaN, endless depth.
     """
     documents = list(documents)
     text = "---\n".join("\n".join(_mapping(each, 0)) + "\n" for each in documents)
-    if load(text) != documents:
+    try:
+        same = load(text) == documents
+    except YAMLError:
+        same = False
+    if not same:
         raise ValueError("the YAML text does not read back as the document it was written from")
     return text
 
@@ -60,17 +66,25 @@ def dump(documents: Iterable[Mapping[str, Any]]) -> str:
 def load(text: str | bytes) -> list[Any]:
     """Read all documents of a YAML text.
 
-    Raises YAMLError for what is no YAML, and ValueError for aliases, which a few bytes could make
-    into gigabytes and which heraci never writes.
+    Raises YAMLError for what is no YAML, and ValueError for what heraci never writes: aliases, which
+    a few bytes could make into gigabytes, tags, keys that are no strings, and endless depth.
     """
-    try:
-        return [_built(node, set()) for node in yaml.compose_all(text, Loader=_Loader)]
-    except RecursionError as error:
-        raise ValueError("the YAML is nested too deeply") from error
+    return [_built(node, set()) for node in yaml.compose_all(text, Loader=_Loader)]
 
 
 class _Loader(_Parser):  # type: ignore[misc]  # PyYAML's own class, whichever it is
     """Reads as PyYAML's safe loader does, but finds out what a scalar means once for each text."""
+
+    depth = 0
+
+    def descend_resolver(self, *_: Any) -> None:
+        """Count the depth, which libyaml's composer follows until the stack is full."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise ValueError("the YAML is nested too deeply")
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
 
     def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
         if kind is not yaml.ScalarNode:
@@ -86,6 +100,8 @@ class _Loader(_Parser):  # type: ignore[misc]  # PyYAML's own class, whichever i
 
 _tags: dict[Any, str] = {}
 _STRING = "tag:yaml.org,2002:str"
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_DEEPEST = 200
 _constructor = yaml.constructor.SafeConstructor()
 
 
@@ -97,9 +113,17 @@ def _built(node: yaml.Node, seen: set[int]) -> Any:
     if id(node) in seen:
         raise ValueError("the YAML has an alias, which no bundle of heraci's has")
     seen.add(id(node))
+    if node.tag not in _COLLECTIONS:
+        raise ValueError(f"the YAML has the tag {node.tag}")
     if isinstance(node, yaml.SequenceNode):
         return [_built(each, seen) for each in node.value]
-    return {_built(key, seen): _built(value, seen) for key, value in node.value}
+    return {_key(key): _built(value, seen) for key, value in node.value}
+
+
+def _key(node: yaml.Node) -> str:
+    if node.tag != _STRING or not isinstance(node.value, str):
+        raise ValueError("the YAML has a key that is no string")
+    return node.value
 
 
 def _mapping(node: Mapping[str, Any], indent: int) -> Iterator[str]:
