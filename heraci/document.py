@@ -66,8 +66,8 @@ def dump(documents: Iterable[Mapping[str, Any]]) -> str:
 def load(text: str | bytes) -> list[Any]:
     """Read all documents of a YAML text.
 
-    Raises YAMLError for what is no YAML, and ValueError for what heraci never writes: aliases, which
-    a few bytes could make into gigabytes, tags, keys that are no strings, and endless depth.
+    Raises YAMLError for what is no YAML, and ValueError for what heraci never writes: aliases,
+    which a few bytes could make into gigabytes, tags, keys that are no strings, and endless depth.
     """
     return [_built(node, set()) for node in yaml.compose_all(text, Loader=_Loader)]
 
