@@ -72,11 +72,11 @@ class Server:
     `keeper` is a uid of which there are no processes, for `end_user`.
     """
 
-    def __init__(self, control: socket.socket, run: Any, *, folder: str, keeper: int | None) -> None:
+    def __init__(self, control: socket.socket, run: Any, keeper: int | None) -> None:
         self.control = control
         self.run = run
-        self.folder = folder
         self.keeper = keeper
+        self.folders: set[str] = set()  # where heraci stages workers' files
         self.buffer = b""
         self.running: dict[int, _Worker] = {}
         self.selector = selectors.DefaultSelector()
@@ -95,6 +95,7 @@ class Server:
                 self.reap()
                 self.end_late()
                 self.end_greedy()
+                self.end_orphans()
         except ConnectionError:
             pass  # heraci has ended in the middle of a sentence
         finally:
@@ -112,10 +113,10 @@ class Server:
 
     def patience(self) -> float | None:
         """Give the seconds until a worker must be looked at, None where there is none."""
-        deadlines = [each.deadline for each in self.running.values() if not each.fate]
-        if not deadlines:
+        if not self.running:
             return None
-        return min(_CALM, max(0.0, min(deadlines) - time.monotonic()))
+        deadlines = [each.deadline for each in self.running.values() if not each.fate]
+        return max(0.0, min([_CALM, *(each - time.monotonic() for each in deadlines)]))
 
     def receive(self) -> bool:
         data = self.control.recv(1 << 20)
@@ -129,7 +130,9 @@ class Server:
         self.control.sendall(line.encode() + b"\n")
 
     def start(self, request: dict[str, Any]) -> None:
-        files = [_create(f"{request['folder']}/{name}", request["uid"]) for name in ("result", "log")]
+        names = ("result", "log")
+        files = [_create(os.path.join(request["folder"], name), request["uid"]) for name in names]
+        self.folders.add(os.path.dirname(request["folder"]))
         worker = _Worker(
             request=request,
             started=time.time(),
@@ -183,22 +186,25 @@ class Server:
                 _kill(pid)
 
     def end_leftovers(self, uid: int | None) -> None:
-        """End whatever a worker had started.
-
-        Each worker is the reaper of its own orphans, so what becomes our child without having been
-        started by us belongs to a worker that has ended.
-        """
-        orphans = self.orphans()
-        if uid is not None and self.keeper is not None and orphans != []:
+        """End whatever a worker had started, and wait until it is gone."""
+        if uid is not None and self.keeper is not None and self.orphans() != []:
             end_user(uid, self.keeper)
         until = time.monotonic() + _PATIENCE
-        while orphans and time.monotonic() < until:
-            for pid in orphans:
-                _kill(pid)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-            if orphans := self.orphans():
-                time.sleep(0.0005)
+        while self.end_orphans() and time.monotonic() < until:
+            time.sleep(0.0005)
+
+    def end_orphans(self) -> bool:
+        """End what ended workers had started; give whether there was anything.
+
+        Each worker is the reaper of its own orphans, so what becomes our child without having been
+        started by us is of a worker that is no more, even where a debugger hides its end from us.
+        """
+        orphans = self.orphans() or []
+        for pid in orphans:
+            _kill(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        return bool(orphans)
 
     def orphans(self) -> list[int] | None:
         """Give the children that are no workers; None where the system does not tell."""
@@ -218,7 +224,8 @@ class Server:
         for worker in workers:
             self.end_leftovers(worker.uid)
             _sweep(worker)
-        remove_tree(self.folder)
+        for folder in self.folders:
+            remove_tree(folder)
 
 
 # --- ending ---------------------------------------------------------------------------------------
@@ -265,7 +272,7 @@ def _sweep(worker: _Worker) -> None:
 
 
 def _is_within(place: str, most: int) -> bool:
-    """Tell whether a folder takes no more than so many bytes, and no unreasonable count of files."""
+    """Tell whether a folder holds no more than so many bytes, in not too many files."""
     size = 0
     for number, entry in enumerate(_walk(place)):
         with contextlib.suppress(OSError):
@@ -309,6 +316,7 @@ def remove_tree(path: str) -> None:
                     if not entry.is_dir(follow_symlinks=False):
                         os.unlink(entry.path)
                         continue
+                    os.chmod(entry.path, 0o700)
                     number += 1
                     moved = f"{parent}/.gone-{os.getpid()}-{number}"
                     os.rename(entry.path, moved)
@@ -339,13 +347,14 @@ def _become_worker(run: Any, request: dict[str, Any], result: int, log: int) -> 
         _confine(request, result, log)
         if request["command"]:
             _execute(request)
+        # It runs on any Python from 3.9, so it declares no types.
         from heraci.compile_worker import send
 
         os.environ.clear()
         os.environ.update(request["environ"])
         outcome = run.result(request["job"])
         if os.getpid() == own_pid:  # what the script forked comes here too
-            send(_RESULT, outcome)
+            send(_RESULT, outcome)  # type: ignore[no-untyped-call]
         code = 0
     except BaseException as error:
         # The log is what heraci shows of a worker that gave no result.
@@ -439,8 +448,8 @@ def _drop_privileges(uid: int | None) -> None:
 def isolate(*, network: bool, needed: Sequence[str], uid: int | None) -> str | None:
     """Take away what no worker needs; give the reason where strangers' code must not run.
 
-    Without a network there is nothing to talk to but a Python that was told so. Folders below one
-    that only root may enter, a Python under root's home for one, are shown to workers alone.
+    Folders below one that only root may enter, a Python under root's home for one, are shown to
+    the workers alone, in a mount namespace of our own.
     """
     if uid is None:
         return None
@@ -489,11 +498,11 @@ def show(paths: Iterable[str]) -> None:
     hidden = sorted({os.path.realpath(path) for path in paths if not _is_reachable(path)})
     if not hidden:
         return
-    opened = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in hidden}
     _libc("unshare", _CLONE_NEWNS)
     # First of all: what follows must never be seen outside.
     _libc("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
-    for folder in {_closed_part(path) for path in hidden}:
+    opened = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in hidden}
+    for folder in {closed for path in hidden if (closed := _closed_part(path))}:
         _libc("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"mode=0755,size=1m")
     for path, descriptor in opened.items():
         os.makedirs(path, mode=0o755, exist_ok=True)
@@ -512,7 +521,10 @@ def _closed_part(path: str) -> str | None:
     parts = path.split(os.sep)[1:]
     for depth in range(len(parts) + 1):
         folder = os.sep + os.sep.join(parts[:depth])
-        if not os.stat(folder).st_mode & stat.S_IXOTH:
+        try:
+            if not os.stat(folder).st_mode & stat.S_IXOTH:
+                return folder
+        except FileNotFoundError:  # covered, and not laid open
             return folder
     return None
 
@@ -548,14 +560,14 @@ def main() -> None:
     control.sendall(json.dumps({"refused": refused}).encode() + b"\n")
     from heraci import compile_worker
 
-    run = compile_worker.Run()  # type: ignore[no-untyped-call]  # it runs on any Python from 3.9
+    run = compile_worker.Run()  # type: ignore[no-untyped-call]
     if options["warm"]:
         run.install()  # type: ignore[no-untyped-call]
         run.warm_up()  # type: ignore[no-untyped-call]
     # Forked workers touch what they use only: nothing that is here now is ever collected.
     gc.collect()
     gc.freeze()
-    Server(control, run, folder=options["folder"], keeper=options["keeper"]).serve()
+    Server(control, run, options["keeper"]).serve()
 
 
 if __name__ == "__main__":

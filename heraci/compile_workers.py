@@ -11,9 +11,9 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,8 +21,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
+from heraci.compile_server import remove_tree
 from heraci.errors import CompileError, HeraciError
 
 # Below the range that systemd hands out, above what distributions give to people and services.
@@ -30,6 +31,7 @@ _FIRST_UID = 60_600
 _UID_BLOCKS = 8
 _UIDS_IN_BLOCK = 64
 _LOG_KEPT = 32_768
+_LARGEST_RESULT = 256 << 20
 _ROOMY = 256 << 20
 _MANY = 50
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -37,11 +39,12 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one worker may use: wall seconds, bytes of memory, bytes it writes, and counts."""
+    """What one worker may use: wall seconds, bytes of memory, of a file and of all, and counts."""
 
     seconds: float = 60.0
     memory: int | None = 4 << 30
     file_size: int | None = 16 << 20
+    folder_size: int | None = 512 << 20
     open_files: int | None = 256
     processes: int | None = 64
 
@@ -80,7 +83,7 @@ class Workers:
 
     def __init__(self, *, jobs: int, needed: Sequence[Path] = ()) -> None:
         self.expected = 0  # how many tasks are to come, as far as that is known
-        self._slots = jobs
+        self._slots = min(jobs, _UIDS_IN_BLOCK - 1)
         self._needed = list(needed)
         self._folder: Path | None = None
         self._beside: Path | None = None  # like `_folder`, for tasks whose work is kept
@@ -95,7 +98,7 @@ class Workers:
             server.stop()
         for folder in (self._folder, self._beside):
             if folder:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(str(folder))
         if self._uids:
             self._uids.release()
 
@@ -121,7 +124,12 @@ class Workers:
                 if server.socket not in {key.fileobj for key in selector.get_map().values()}:
                     selector.register(server.socket, selectors.EVENT_READ, server)
                 number += 1
-                folder = self._stage(task, slot, number)
+                try:
+                    folder = self._stage(task, slot, number)
+                except OSError as error:  # a path too long for here, a full disk
+                    yield task, Ended(result=None, log="", failure=f"cannot be staged: {error}")
+                    free.append(slot)
+                    continue
                 running[slot] = (task, folder)
                 server.send(self._request(task, slot, folder))
             if not running:
@@ -142,7 +150,11 @@ class Workers:
         if network not in self._servers:
             needed = [*map(str, self._needed), str(self._folder)]
             self._servers[network] = _Server(
-                self._folder, network=network, many=self.expected >= _MANY, needed=needed
+                self._folder,
+                network=network,
+                many=self.expected >= _MANY,
+                needed=needed,
+                uids=self._uids,
             )
         return self._servers[network]
 
@@ -193,18 +205,19 @@ class Workers:
         return {
             "id": slot,
             "folder": str(place.parent),
+            "place": str(place),
             "uid": self._uid(slot),
             "environ": {name: filled(value) for name, value in environ.items()},
             "limits": {
                 "seconds": limits.seconds,
                 "memory": limits.memory,
                 "file_size": limits.file_size,
+                "folder_size": limits.folder_size,
                 "open_files": limits.open_files,
                 "processes": _process_limit(limits.processes, self._uid(slot)),
             },
             "job": {**task.job, "root": str(place / "repository")},
             "command": task.command and [filled(each) for each in task.command],
-            "directory": str(place),
         }
 
     def _finish(self, task: Task, place: Path, answer: dict[str, Any]) -> Ended:
@@ -213,23 +226,26 @@ class Workers:
         failure = _failure(answer, task.limits, log)
         result = None
         try:
-            text = (folder / "result").read_bytes()
+            with _open_file(folder / "result") as file:
+                text = file.read((task.limits.file_size or _LARGEST_RESULT) + 1)
             result = json.loads(text) if text else None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             failure = failure or f"its result cannot be read: {error}"
         if not isinstance(result, dict):
             result = None
         if task.keep and failure is None:
             name, target = task.keep
             os.replace(place / name, target)
-        shutil.rmtree(place, ignore_errors=True)
+        remove_tree(str(place))
         return Ended(result=result, log=log, failure=failure)
 
 
 class _Server:
     """One `compile_server` process and the socket to it."""
 
-    def __init__(self, folder: Path, *, network: bool, many: bool, needed: list[str]) -> None:
+    def __init__(
+        self, folder: Path, *, network: bool, many: bool, needed: list[str], uids: _Uids | None
+    ) -> None:
         package = Path(__file__).parent
         self.socket, theirs = socket.socketpair()
         prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(package), *needed}
@@ -239,6 +255,8 @@ class _Server:
             "network": network,
             "warm": not network,
             "many": many,
+            "uid": uids and uids.of(0),
+            "keeper": uids and uids.keeper,
             "needed": sorted(each for each in prefixes if Path(each).is_dir()),
             "package_root": str(package.parent),
         }
@@ -276,7 +294,8 @@ class _Server:
         answers = [json.loads(line) for line in lines]
         if not self._checked and answers:
             self._checked = True
-            _refuse_unreachable(answers.pop(0)["unreachable"])
+            if refused := answers.pop(0)["refused"]:
+                raise CompileError(refused)
         return answers
 
     def _lost(self) -> HeraciError:
@@ -307,15 +326,6 @@ def _memory() -> str | None:
         return None
     free = about.f_bavail * about.f_frsize
     return folder if os.access(folder, os.W_OK) and free >= _ROOMY else None
-
-
-def _refuse_unreachable(folders: list[str]) -> None:
-    if folders:
-        raise CompileError(
-            f"{folders[0]} can be entered by root alone, and no mount namespace can be made here to "
-            "show it to the unprivileged users that experiments run as. Install heraci and its "
-            "Python where all users may read them, or run heraci as an ordinary user."
-        )
 
 
 def _server_environ(folder: Path) -> dict[str, str]:
@@ -385,8 +395,13 @@ class _Uids:
             "Try again when one of them has ended."
         )
 
+    @property
+    def keeper(self) -> int:
+        """A uid that no process ever has; see `compile_server.end_user`."""
+        return self._first
+
     def of(self, slot: int) -> int:
-        return self._first + slot % _UIDS_IN_BLOCK
+        return self._first + 1 + slot
 
     def release(self) -> None:
         self._lock.close()
@@ -412,17 +427,26 @@ def _own_tasks() -> int:
     return count
 
 
+def _open_file(path: Path) -> IO[bytes]:
+    """Open what a worker wrote; without root it may have put a link or a pipe in its place."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no file")
+    return os.fdopen(descriptor, "rb")
+
+
 def _read_log(path: Path) -> str:
     """Read what a worker printed: all of it, or its beginning and its end."""
     try:
-        with path.open("rb") as file:
+        with _open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size <= 2 * _LOG_KEPT:
                 return file.read().decode(errors="replace")
             start = file.read(_LOG_KEPT)
             file.seek(-_LOG_KEPT, os.SEEK_END)
             end = file.read()
-    except FileNotFoundError:
+    except OSError:
         return ""
     left_out = f"\n[… {size - 2 * _LOG_KEPT} bytes left out …]\n"
     return start.decode(errors="replace") + left_out + end.decode(errors="replace")
@@ -431,6 +455,8 @@ def _read_log(path: Path) -> str:
 def _failure(answer: dict[str, Any], limits: Limits, log: str) -> str | None:
     if answer.get("reason") == "timeout":
         return f"took longer than {limits.seconds:g} s (compile-timeout)"
+    if answer.get("reason") == "folder_size":
+        return f"wrote more than {(limits.folder_size or 0) >> 20} MiB, or too many files"
     number = answer.get("signal")
     if number == signal.SIGSEGV:
         return "crashed (SIGSEGV): most often a recursion without end, or a broken extension module"
