@@ -18,6 +18,12 @@ from pathlib import Path
 
 import requests
 
+# As a real API server says it, once etcd was compacted; that takes minutes, so it is told here.
+FORGOTTEN = (
+    b'{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",'
+    b'"message":"too old resource version: 1 (2)","reason":"Expired","code":410}}\n'
+)
+
 
 @dataclass
 class Behaviour:
@@ -29,6 +35,7 @@ class Behaviour:
     repeat: float = 0.0  # the request arrives twice, the second answer is told
     busy: float = 0.0  # 429 with Retry-After
     failing: float = 0.0  # 503
+    forgotten: float = 0.0  # a watch is told that its version is too old
     seed: int = 1
     said: Counter[str] = field(default_factory=Counter)
 
@@ -39,13 +46,88 @@ class Behaviour:
     def choose(self) -> str:
         with self._lock:
             left = self._random.random()
-            for name in ("lose", "refuse", "delay", "repeat", "busy", "failing"):
+            for name in ("lose", "refuse", "delay", "repeat", "busy", "failing", "forgotten"):
                 left -= getattr(self, name)
                 if left < 0:
                     self.said[name] += 1
                     return name
             self.said["fine"] += 1
             return "fine"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Proxy
+
+    def log_message(self, *_: object) -> None: ...
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        what = self.server.behaviour.choose()
+        if what == "busy":
+            self._tell(429, retry_after="1")
+        elif what == "failing":
+            self._tell(503)
+        elif what == "forgotten" and "watch=true" in self.path:
+            self._tell(200, FORGOTTEN)
+        elif what == "refuse":
+            self.close_connection = True
+        else:
+            self._pass_on(body, what)
+
+    def _tell(self, status: int, body: bytes = b"", *, retry_after: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _pass_on(self, body: bytes, what: str) -> None:
+        if what == "delay":
+            time.sleep(0.3)
+        answer = self._ask(body)
+        if what == "repeat":
+            answer.close()
+            answer = self._ask(body)
+        self.close_connection = True
+        if what == "lose":
+            answer.close()
+            return
+        self.send_response(answer.status_code)
+        self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for chunk in answer.iter_content(chunk_size=None):
+            self.wfile.write(chunk)
+            self.wfile.flush()
+
+    def _ask(self, body: bytes) -> requests.Response:
+        own = ("host", "content-length")
+        headers = {key: value for key, value in self.headers.items() if key.lower() not in own}
+        return self.server.session.request(
+            self.command,
+            self.server.behind + self.path,
+            data=body,
+            headers=headers,
+            stream=True,
+            timeout=(5, 120),
+            allow_redirects=False,
+        )
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _handle  # noqa: N815
+
+
+class _Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, behind: str, session: requests.Session, behaviour: Behaviour) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behind, self.session, self.behaviour = behind, session, behaviour
+
+    def handle_error(self, *_: object) -> None: ...  # whoever asked went away: killed
 
 
 @contextmanager
@@ -55,67 +137,7 @@ def unreliable(server: str, authority: Path | None, behaviour: Behaviour) -> Ite
     session.trust_env = False
     session.verify = str(authority) if authority else True
     session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=32))
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None: ...
-
-        def _forward(self, body: bytes) -> requests.Response:
-            headers = {
-                k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length")
-            }
-            return session.request(
-                self.command,
-                server + self.path,
-                data=body,
-                headers=headers,
-                stream=True,
-                timeout=(5, 120),
-                allow_redirects=False,
-            )
-
-        def _handle(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            what = behaviour.choose()
-            if what in ("busy", "failing"):
-                self.send_response(429 if what == "busy" else 503)
-                self.send_header("Content-Length", "0")
-                if what == "busy":
-                    self.send_header("Retry-After", "1")
-                self.end_headers()
-                return
-            if what == "refuse":
-                self.close_connection = True
-                return
-            if what == "delay":
-                time.sleep(0.3)
-            answer = self._forward(body)
-            if what == "repeat":
-                answer.close()
-                answer = self._forward(body)
-            if what == "lose":
-                answer.close()
-                self.close_connection = True
-                return
-            self.send_response(answer.status_code)
-            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.close_connection = True
-            for chunk in answer.iter_content(chunk_size=None):
-                self.wfile.write(chunk)
-                self.wfile.flush()
-
-        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _handle  # noqa: N815
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 64
-
-        def handle_error(self, *_: object) -> None: ...  # whoever asked went away: killed
-
-    with Server(("127.0.0.1", 0), Handler) as proxy:
+    with session, _Proxy(server, session, behaviour) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -123,4 +145,3 @@ def unreliable(server: str, authority: Path | None, behaviour: Behaviour) -> Ite
         finally:
             proxy.shutdown()
             thread.join()
-            session.close()
