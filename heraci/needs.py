@@ -96,8 +96,10 @@ class Needs:
     """All that one manifest needs.
 
     `accounts` are the service accounts whose tokens Argo's executor uses, each with its source;
-    `agent` says that a template needs Argo's agent (http, plugin). `findings` tell what could not
-    be read from the manifest alone.
+    `agent` says that a template needs Argo's agent (http, plugin). `typed` maps ConfigMaps to the
+    value that their label `workflows.argoproj.io/configmap-type` must have for Argo.
+    `repositories` are ConfigMaps of artifact repositories. `findings` tell what could not be read
+    from the manifest alone.
     """
 
     requirements: tuple[Requirement, ...] = ()
@@ -106,5 +108,7 @@ class Needs:
     actions: tuple[Action, ...] = ()
     accounts: Mapping[str, str | None] = field(default_factory=dict)
     agent: bool = False
+    typed: Mapping[str, str] = field(default_factory=dict)
+    repositories: frozenset[str] = frozenset()
     parallelism: int | None = None
     findings: tuple[Finding, ...] = ()

@@ -117,6 +117,8 @@ class _Reader:
         self.actions: dict[Action, None] = {}
         self.accounts: dict[str, str | None] = {}
         self.agent = False
+        self.typed: dict[str, str] = {}
+        self.repositories: set[str] = set()
         self.told: dict[tuple[str | None, str], Finding] = {}
         self.readings: dict[str, int] = {}
         self.seen: set[tuple[Any, ...]] = set()
@@ -130,6 +132,8 @@ class _Reader:
             actions=tuple(self.actions),
             accounts=self.accounts,
             agent=self.agent,
+            typed=self.typed,
+            repositories=frozenset(self.repositories),
             parallelism=parallelism if isinstance(parallelism, int) else None,
             findings=tuple(self.told.values()),
         )
@@ -412,11 +416,23 @@ class _Reader:
         """Ask for a cache, though without it nothing breaks: the controller then creates it."""
         cache = _dict(_dict(_dict(memoize).get("cache")).get("configMap"))
         self.require("ConfigMap", cache.get("name"), place, optional=True)
+        self.mark(cache.get("name"), "Cache", place)
+
+    def parameters(self, parameters: Any, place: _Place) -> None:
+        """Note the ConfigMaps that values of parameters come from; Argo wants them labelled."""
+        for each in _dicts(parameters):
+            reference = _dict(_dict(each.get("valueFrom")).get("configMapKeyRef"))
+            self.mark(reference.get("name"), "Parameter", place)
+
+    def mark(self, name: Any, kind: str, place: _Place) -> None:
+        if isinstance(name, str) and (filled := self.fill(name, place.scope)):
+            self.typed[filled] = kind
 
     def repository(self, reference: Any, place: _Place) -> None:
         found = _dict(reference)
         name = found.get("configMap") or "artifact-repositories"
         self.require("ConfigMap", name, place, keys=[found.get("key")])
+        self.repositories.add(self.fill(str(name), place.scope) or "")
 
     def referred(self, reference: Mapping[str, Any], place: _Place) -> tuple[str, str | None]:
         scoped = "Cluster" if reference.get("clusterScope") else ""
@@ -568,6 +584,7 @@ _READERS: Mapping[str, Callable[[_Reader, Any, _Place], None]] = {
     "imagePullSecrets": _Reader.pull_secrets,
     "memoize": _Reader.memoize,
     "nodePublishSecretRef": lambda self, value, place: self.keyed("Secret", value, place),
+    "parameters": _Reader.parameters,
     "podPriorityClassName": lambda self, value, place: self.require("PriorityClass", value, place),
     "podSpecPatch": _Reader.pod_spec_patch,
     "priorityClassName": lambda self, value, place: self.require("PriorityClass", value, place),

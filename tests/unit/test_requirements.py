@@ -625,6 +625,14 @@ def test_a_resource_template_acts_as_its_own_account() -> None:
     )
 
 
+def test_config_maps_that_argo_wants_labelled() -> None:
+    source = {"configMapKeyRef": {"name": "values", "key": "k"}}
+    memoize = {"key": "k", "cache": {"configMap": {"name": "cache"}}}
+    inputs = {"parameters": [{"name": "p", "valueFrom": source}]}
+    found = needs(of_template({**container(), "inputs": inputs, "memoize": memoize}))
+    assert found.typed == {"values": "Parameter", "cache": "Cache"}
+
+
 def test_a_text_that_is_no_yaml_is_a_notice() -> None:
     found = needs(of_template({"resource": {"action": "create", "manifest": "a: {{=x}}"}}))
     (finding,) = found.findings

@@ -1,0 +1,247 @@
+"""Whether a cluster has what experiments need ("assert" is a keyword): requirements to findings.
+
+Nothing is created. What this account may not look at is a notice, never a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heraci.bundle import Finding, Severity
+from heraci.looks import Answer, Look, Seen, name_of
+from heraci.preflight import argo, rights, room
+from heraci.preflight.cases import Case, Findings, Place
+from heraci.preflight.existence import Existence, Explained
+from heraci.preflight.ground import DISCOVERY, KINDS, Ground, Inventory, rights_look
+
+__all__ = ["Case", "Explained", "Inventory", "Report", "check"]
+
+# Says of each image whether it is there, None where nobody would tell, and why.
+FindImages = Callable[[Sequence[str]], Mapping[str, tuple[bool | None, str]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What was found: findings, and for `explain` all that was looked at."""
+
+    findings: tuple[Finding, ...]
+    explained: tuple[Explained, ...]
+    looked: tuple[tuple[Look, Seen], ...]
+    requests: int
+    dry_runs: int
+
+    def explanation(self) -> list[str]:
+        """Write all that was looked at, a line each."""
+        lines = [f"{look}: {_told(seen)}" for look, seen in self.looked]
+        lines += [
+            f"{each.experiment}: {each.requirement}"
+            + (f" ({each.requirement.source})" if each.requirement.source else "")
+            + f", {each.requirement.origin}: {each.state}"
+            for each in self.explained
+        ]
+        return lines
+
+
+def check(
+    cases: Sequence[Case],
+    *,
+    namespace: str,
+    inventory: Inventory,
+    check_secret_keys: bool = False,
+    find_images: FindImages | None = None,
+) -> Report:
+    """Hold cases against the cluster; raises what keeps the inventory from looking at all."""
+    ground, findings = Ground(inventory, namespace), Findings()
+    for case in cases:
+        findings.pass_on(case.needs.findings)
+    namespaces = frozenset(case.namespace(namespace) for case in cases if case.manifest)
+    ground.look([*(rights_look(each) for each in sorted(namespaces | {namespace})), DISCOVERY])
+    existence = Existence(
+        ground, findings, check_secret_keys=check_secret_keys, looked_at=namespaces | {namespace}
+    )
+    accounts = rights.Accounts(ground, findings)
+    own = [case for case in cases if case.manifest]
+    ground.look(
+        [
+            *existence.looks(cases),
+            *accounts.looks(own),
+            *room.room_looks(ground, sorted(namespaces)),
+            *argo.controller_looks(ground),
+        ]
+    )
+    gone = _missing_namespaces(ground, cases, findings)
+    there = [case for case in cases if case.namespace(namespace) not in gone]
+    existence.check([*there, *existence.repository_cases(there)])
+    own = [case for case in there if case.manifest]
+    dry_runs = 0
+    if own:
+        installed = argo.is_installed(ground, own, findings)
+        if installed:
+            argo.check_controller(ground, own, findings)
+            rights.check_own_rights(ground, own, findings)
+            accounts.skipped = frozenset(existence.missing_accounts)
+            accounts.check(own)
+        _check_actions(ground, own, findings)
+        room.check_room(ground, own, findings)
+        if installed:
+            argo.check_definitions(ground, own, findings)
+            dry_runs = _try_out(ground, own, findings)
+    if find_images is not None:
+        _check_images(cases, find_images, findings)
+    return Report(
+        findings=findings.result(),
+        explained=tuple(existence.explained),
+        looked=tuple(ground.known.items()),
+        requests=inventory.requests,
+        dry_runs=dry_runs,
+    )
+
+
+def _missing_namespaces(
+    ground: Ground, cases: Sequence[Case], findings: Findings
+) -> frozenset[str]:
+    """Say which namespaces are not there; one that holds anything is, and is not asked for."""
+    places: dict[str, list[Place]] = {}
+    for case in cases:
+        places.setdefault(case.namespace(ground.namespace), []).append(case.place())
+    gone = set()
+    for namespace, concerned in places.items():
+        if _holds_anything(ground, namespace):
+            continue
+        kind = KINDS["Namespace"]
+        may = ground.rights(namespace).may("get", kind, namespace)
+        seen = ground.see(Look(path=kind.path(name=namespace))) if may else None
+        phase = (seen.items[0].get("status") or {}).get("phase") if seen and seen.items else None
+        if (seen and seen.answer is Answer.ABSENT) or phase == "Terminating":
+            gone.add(namespace)
+            state = "is being deleted" if phase else "is not there"
+            findings.add(
+                "missing-namespace",
+                f"Namespace {namespace!r} {state}.",
+                f"Create it: kubectl create namespace {namespace}",
+                concerned,
+            )
+        elif seen is None or seen.answer is not Answer.SEEN:
+            findings.add(
+                "not-checked",
+                f"This account may not look up namespace {namespace!r}, so its existence was not "
+                "asserted.",
+                "",
+                concerned[:1],
+                Severity.NOTICE,
+            )
+    return frozenset(gone)
+
+
+def _holds_anything(ground: Ground, namespace: str) -> bool:
+    start = f"/namespaces/{namespace}/"
+    return any(
+        seen.items for look, seen in ground.known.items() if start in look.path and not look.body
+    )
+
+
+def _check_actions(ground: Ground, cases: Iterable[Case], findings: Findings) -> None:
+    """Say which kinds that resource templates act on the cluster does not know."""
+    for case in cases:
+        for action in case.needs.actions:
+            served = ground.served(action.api_version)
+            if not action.kind or action.kind in KINDS or served is None or action.kind in served:
+                continue
+            findings.add(
+                "missing-kind",
+                f"The cluster knows no kind {action.kind} ({action.api_version}).",
+                "Install the operator that brings it, or use another cluster.",
+                [case.place(action.source, action.template)],
+            )
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def _check_images(cases: Iterable[Case], find_images: FindImages, findings: Findings) -> None:
+    places: dict[str, list[Place]] = {}
+    for case in cases:
+        for pod in case.needs.pods:
+            for container in pod.containers:
+                if container.image:
+                    place = case.place(pod.source, pod.template)
+                    places.setdefault(container.image, []).append(place)
+    for image, (there, why) in find_images(list(places)).items():
+        if there is False:
+            how = "Push it, or correct its name or tag."
+            what = f"The image {image!r} does not exist: {why}."
+            findings.add("missing-image", what, how, places[image])
+        elif there is None:
+            what = f"Whether the image {image!r} exists was not asserted: {why}."
+            findings.add("not-checked", what, "", places[image][:1], Severity.NOTICE)
+
+
+# --- dry runs -------------------------------------------------------------------------------------
+
+
+def _try_out(ground: Ground, cases: Sequence[Case], findings: Findings) -> int:
+    """Let the server say whether it would take each distinct manifest."""
+    trials: dict[Look, list[Case]] = {}
+    for case in cases:
+        if not rights.missing_verbs(ground, case.kind, case.namespace(ground.namespace)):
+            look = _trial(case, ground.namespace)
+            if look is not None:
+                trials.setdefault(look, []).append(case)
+    if not trials:
+        return 0
+    for seen, concerned in zip(
+        ground.inventory.try_out(list(trials)), trials.values(), strict=True
+    ):
+        if seen.answer is Answer.FORBIDDEN:
+            how = "Give this account the right to create it."
+            places = [case.place() for case in concerned]
+            findings.add("missing-right", f"No dry run was made: {seen.said}.", how, places)
+        elif seen.answer is not Answer.SEEN:
+            _refused(seen, concerned, findings)
+    return len(trials)
+
+
+def _trial(case: Case, namespace: str) -> Look | None:
+    manifest = case.manifest
+    kind = KINDS.get(case.kind)
+    if manifest is None or kind is None:
+        return None
+    body = dict(manifest.document)
+    within = case.namespace(namespace) if kind.namespaced else None
+    if within:
+        body["metadata"] = {**(body.get("metadata") or {}), "namespace": within}
+    return Look(path=kind.path(within), body=json.dumps(body, sort_keys=True, default=str))
+
+
+def _refused(seen: Seen, cases: Sequence[Case], findings: Findings) -> None:
+    if "exceeded quota" in seen.said and {"quota-too-small", "quota-used-up"} & findings.rules():
+        return  # said already, with what to do
+    for case in cases:
+        place = _place_in(case, seen.said)
+        what = (
+            f"The server would refuse {case.kind} {case.manifest.name if case.manifest else ''!r}: "
+        )
+        findings.add("refused-by-server", what + seen.said.rstrip(".") + ".", "", [place])
+
+
+def _place_in(case: Case, said: str) -> Place:
+    """Find the template that a server's message is about."""
+    found = re.search(r"spec(?:\.workflowSpec)?\.templates\[(\d+)\]", said)
+    document: Mapping[str, Any] = case.manifest.document if case.manifest else {}
+    spec = document.get("spec") or {}
+    templates = (spec.get("workflowSpec") or spec).get("templates") or []
+    if found is None or int(found[1]) >= len(templates) or case.manifest is None:
+        return case.place()
+    name = str(templates[int(found[1])].get("name"))
+    return case.place(case.manifest.sources.get(name), name)
+
+
+def _told(seen: Seen) -> str:
+    if seen.answer is not Answer.SEEN:
+        return f"{seen.answer}"
+    names = [name for name in map(name_of, seen.items) if name]
+    return f"{len(seen.items)} seen" + (f" ({', '.join(names[:20])})" if names else "")

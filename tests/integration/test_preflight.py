@@ -1,0 +1,687 @@
+"""Hold experiments against a real cluster: one that has everything, and each thing missing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heraci.bundle import Finding, Manifest, Origin, Requirement, Severity
+from heraci.cluster import (
+    ConflictError,
+    UnauthorizedError,
+    UnreachableError,
+    connect,
+)
+from heraci.cluster.inventory import Inventory
+from heraci.preflight import Case, Report, check
+from heraci.preflight.ground import KINDS
+from heraci.requirements import needs
+from tests.cluster.fixtures import Namespace
+
+ARGO = "argoproj.io/v1alpha1"
+LABEL = "workflows.argoproj.io/configmap-type"
+SOURCES = {
+    "": "experiments/one.py:1",
+    "main": "experiments/one.py:7",
+    "gpu": "experiments/one.py:9",
+}
+
+
+class Lab:
+    """A namespace that has all that the experiment of these tests needs."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.name = namespace.name
+        self.namespace = namespace
+        self.cluster = connect(paths=[namespace.kubeconfig])
+        # What belongs to the whole cluster is shared with the other tests: a name of its own.
+        self.own = f"own-{namespace.name}"
+        self.made: list[str] = []
+
+    def path(self, kind: str, name: str | None = None) -> str:
+        known = {"Role": "roles", "RoleBinding": "rolebindings"}
+        if kind in known:
+            path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.name}/{known[kind]}"
+            return f"{path}/{name}" if name else path
+        return KINDS[kind].path(self.name, name)
+
+    def create(self, kind: str, name: str, **content: Any) -> None:
+        labels = content.pop("labels", {})
+        namespaced = kind not in KINDS or KINDS[kind].namespaced
+        body = {"metadata": {"name": name, "labels": labels}, **content}
+        path = self.path(kind)
+        group = path.removeprefix("/apis/").removeprefix("/api/").split("/")
+        version = group[0] if group[0] == "v1" else "/".join(group[:2])
+        self.cluster.request("POST", path, body={"apiVersion": version, "kind": kind, **body})
+        if not namespaced:
+            self.made.append(self.path(kind, name))
+
+    def delete(self, kind: str, name: str) -> None:
+        self.cluster.request("DELETE", self.path(kind, name))
+
+    def patch(self, kind: str, name: str, body: dict[str, Any], sub: str = "") -> None:
+        path = self.path(kind, name) + sub
+        merge = "application/merge-patch+json"
+        self.cluster.request("PATCH", path, body=body, content_type=merge)
+
+    def claim(self, name: str, **spec: Any) -> None:
+        resources = {"requests": {"storage": spec.pop("storage", "10Gi")}}
+        modes = spec.pop("access", ["ReadWriteMany"])
+        bound = spec.pop("bound", True)
+        spec = {"accessModes": modes, "resources": resources, **spec}
+        self.create("PersistentVolumeClaim", name, spec=spec)
+        if bound:
+            status = {"phase": "Bound", "accessModes": modes, "capacity": resources["requests"]}
+            self.patch("PersistentVolumeClaim", name, {"status": status}, "/status")
+
+    def quota(self, name: str, **hard: str) -> None:
+        names = {key.replace("__", "/").replace("_", "."): each for key, each in hard.items()}
+        self.create("ResourceQuota", name, spec={"hard": names})
+        end = time.monotonic() + 30
+        while "hard" not in self.cluster.get(self.path("ResourceQuota", name)).get("status", {}):
+            assert time.monotonic() < end, "nobody counts what the quota counts"
+            time.sleep(0.1)
+
+    def fill(self) -> None:
+        """Make everything that `workflow` needs."""
+        self.claim("data")
+        self.create("ConfigMap", "settings", data={"proxy": "none"})
+        self.create("Secret", "token", data={"password": base64.b64encode(b"x").decode()})
+        self.create("Secret", "hub", data={})
+        self.create("Secret", "s3", data={"access": "eA==", "secret": "eA=="})
+        secrets = "s3: {accessKeySecret: {name: s3, key: access}}"
+        self.create("ConfigMap", "artifact-repositories", data={"minio": secrets})
+        self.create("ConfigMap", "locks", data={"one": "1"})
+        self.create("ConfigMap", "cache", labels={LABEL: "Cache"}, data={})
+        self.create("ConfigMap", "values", labels={LABEL: "Parameter"}, data={"size": "3"})
+        self.create("ServiceAccount", "runner")
+        rule = {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"]}
+        rules = [rule | {"verbs": ["create", "patch"]}]
+        rules.append({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]})
+        self.create("Role", "executor", rules=rules)
+        subject = {"kind": "ServiceAccount", "name": "runner", "namespace": self.name}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "executor"}
+        self.create("RoleBinding", "executor", subjects=[subject], roleRef=role)
+        library = {"templates": [{"name": "part", "suspend": {}}]}
+        self.create("WorkflowTemplate", "library", spec=library)
+        self.create("ClusterWorkflowTemplate", self.own, spec=library)
+        self.create("PriorityClass", self.own, value=10)
+        self.create("StorageClass", self.own, provisioner="none", volumeBindingMode="Immediate")
+        self.create("RuntimeClass", self.own, handler="runc")
+        self.create("Node", self.own, labels={"for": self.own})
+        room = {"cpu": "8", "memory": "16Gi", "nvidia.com/gpu": "1", "pods": "10"}
+        status = {"status": {"allocatable": room, "capacity": room}}
+        self.patch("Node", self.own, status, "/status")
+        self.quota("quota", pods="10", requests_cpu="8", count__workflows_argoproj_io="100")
+        limit = {"type": "Container", "max": {"memory": "8Gi"}, "default": {"cpu": "1"}}
+        self.create("LimitRange", "limits", spec={"limits": [limit]})
+
+    def remove(self) -> None:
+        for path in self.made:
+            self.cluster.request("DELETE", path)
+
+    def workflow(self) -> dict[str, Any]:
+        """Give an experiment that needs everything there is."""
+        far = {"name": "far", "templateRef": {"name": "library", "template": "part"}}
+        wide = {"name": self.own, "template": "part", "clusterScope": True}
+        job = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}
+        cache = {"configMap": {"name": "cache"}}
+        lock = {"configMapKeyRef": {"name": "locks", "key": "one"}}
+        value = {"configMapKeyRef": {"name": "values", "key": "size"}}
+        steps = ("gpu", "make")
+        tasks = [far, {"name": "wide", "templateRef": wide}]
+        tasks += [{"name": name, "template": name} for name in ("first", *steps)]
+        claim = {"storageClassName": self.own, "accessModes": ["ReadWriteOnce"]}
+        size = {"resources": {"requests": {"storage": "1Gi"}}}
+        spec = {
+            "entrypoint": "main",
+            "serviceAccountName": "runner",
+            "parallelism": 2,
+            "podPriorityClassName": self.own,
+            "podSpecPatch": json.dumps({"runtimeClassName": self.own}),
+            "imagePullSecrets": [{"name": "hub"}],
+            "artifactRepositoryRef": {"key": "minio"},
+            "arguments": {"parameters": [{"name": "size", "valueFrom": value}]},
+            "synchronization": {"semaphores": [lock]},
+            "volumeClaimTemplates": [{"metadata": {"name": "work"}, "spec": claim | size}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            "templates": [
+                {"name": "main", "dag": {"tasks": tasks}},
+                {
+                    "name": "first",
+                    "memoize": {"key": "k", "cache": cache},
+                    "container": {
+                        "image": "busybox:1.37",
+                        "command": ["true"],
+                        "env": [
+                            {"name": "P", "valueFrom": _key("secretKeyRef", "token", "password")},
+                            {
+                                "name": "X",
+                                "valueFrom": _key("configMapKeyRef", "settings", "proxy"),
+                            },
+                        ],
+                        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}},
+                    },
+                },
+                {
+                    "name": "gpu",
+                    "nodeSelector": {"for": self.own},
+                    "container": {
+                        "image": "busybox:1.37",
+                        "command": ["true"],
+                        "resources": {"limits": {"nvidia.com/gpu": 1}},
+                    },
+                },
+                {"name": "make", "resource": {"action": "create", "manifest": json.dumps(job)}},
+            ],
+        }
+        body = {"apiVersion": ARGO, "kind": "Workflow", "metadata": {"generateName": "one-"}}
+        return body | {"spec": spec}
+
+    def check(
+        self, body: dict[str, Any] | None = None, kubeconfig: Path | None = None, **how: Any
+    ) -> Report:
+        case = self.case(body or self.workflow(), how.pop("declared", DECLARED))
+        cluster = connect(paths=[kubeconfig]) if kubeconfig else self.cluster
+        return check([case], namespace=self.name, inventory=Inventory(cluster), **how)
+
+    def case(
+        self, body: dict[str, Any], declared: tuple[Requirement, ...] = (), name: str = "one"
+    ) -> Case:
+        manifest = manifest_of(body)
+        read = needs(manifest, experiment=name, namespace=self.name)
+        return Case(experiment=name, manifest=manifest, needs=read, declared=declared)
+
+
+def manifest_of(body: dict[str, Any]) -> Manifest:
+    kind, name = body["kind"], body["metadata"].get("name", "one-")
+    return Manifest(kind=kind, name=name, digest="", document=body, sources=SOURCES)
+
+
+def _key(kind: str, name: str, key: str) -> dict[str, Any]:
+    return {kind: {"name": name, "key": key}}
+
+
+DECLARED = (
+    Requirement(
+        kind="PersistentVolumeClaim",
+        name="data",
+        access=("ReadWriteMany",),
+        storage="5Gi",
+        origin=Origin.ENVIRONMENT,
+        source="experiments/one.py:3",
+    ),
+)
+
+
+@pytest.fixture
+def bare(namespace: Namespace) -> Iterator[Lab]:
+    made = Lab(namespace)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def lab(bare: Lab) -> Lab:
+    """A namespace that has everything, on a cluster where a controller is configured."""
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("/api/v1/namespaces", {"metadata": {"name": "argo"}}),
+        (
+            "/api/v1/namespaces/argo/configmaps",
+            {"metadata": {"name": "workflow-controller-configmap"}},
+        ),
+    ]
+    for path, body in bodies:
+        with suppress(ConflictError):
+            bare.cluster.request("POST", path, body=body)
+    bare.fill()
+    return bare
+
+
+def grave(report: Report) -> list[Finding]:
+    return [each for each in report.findings if each.severity is not Severity.NOTICE]
+
+
+def test_a_cluster_that_has_everything_raises_no_alarm(lab: Lab) -> None:
+    report = lab.check(check_secret_keys=True)
+    assert grave(report) == []
+
+
+# --- each thing that can be missing or wrong ------------------------------------------------------
+
+Breaking = Callable[[Lab, dict[str, Any]], None]
+BREAKING: dict[str, tuple[Breaking, str, str]] = {}
+
+
+def breaks(rule: str, told: str) -> Callable[[Breaking], Breaking]:
+    def remember(change: Breaking) -> Breaking:
+        BREAKING[change.__name__.replace("_", " ")] = (change, rule, told)
+        return change
+
+    return remember
+
+
+@breaks("missing-persistent-volume-claim", "'data'")
+def no_claim(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "date"
+
+
+@breaks("claim-pending", "is Pending: its storage class 'nowhere' does not exist")
+def a_claim_that_nothing_binds(lab: Lab, body: dict[str, Any]) -> None:
+    lab.claim("stuck", bound=False, storageClassName="nowhere")
+    body["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "stuck"
+
+
+@breaks("missing-config-map", "'settings'")
+def no_config_map(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("ConfigMap", "settings")
+
+
+@breaks("missing-key", "lacks the key 'proxy' (it has other)")
+def no_key_in_a_config_map(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("ConfigMap", "settings", {"data": {"proxy": None, "other": "x"}})
+
+
+@breaks("missing-secret", "'token'")
+def no_secret(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("Secret", "token")
+
+
+@breaks("missing-key", "lacks the key 'password' (it has other)")
+def no_key_in_a_secret(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("Secret", "token", {"data": {"password": None, "other": "eA=="}})
+
+
+@breaks("missing-secret", "'hub'")
+def no_pull_secret(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("Secret", "hub")
+
+
+@breaks("missing-service-account", "'runner'")
+def no_service_account(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("ServiceAccount", "runner")
+
+
+@breaks("missing-account-right", "may not create and patch workflowtaskresults")
+def no_rights_for_the_executor(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("RoleBinding", "executor")
+
+
+@breaks("missing-config-map", "'artifact-repositories'")
+def no_artifact_repository(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("ConfigMap", "artifact-repositories")
+
+
+@breaks("missing-key", "lacks the key 'minio'")
+def no_key_of_the_artifact_repository(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("ConfigMap", "artifact-repositories", {"data": {"minio": None}})
+
+
+@breaks("missing-secret", "'s3'")
+def no_secret_of_the_artifact_repository(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("Secret", "s3")
+
+
+@breaks("missing-workflow-template", "'library'")
+def no_workflow_template(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("WorkflowTemplate", "library")
+
+
+@breaks("missing-template", "holds no template 'part'; it holds other")
+def no_such_template_inside(lab: Lab, body: dict[str, Any]) -> None:
+    other = {"spec": {"templates": [{"name": "other", "suspend": {}}]}}
+    lab.patch("WorkflowTemplate", "library", other)
+
+
+@breaks("missing-cluster-workflow-template", "'nobody'")
+def no_cluster_workflow_template(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][0]["dag"]["tasks"][1]["templateRef"]["name"] = "nobody"
+
+
+@breaks("missing-priority-class", "'nobody'")
+def no_priority_class(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["podPriorityClassName"] = "nobody"
+
+
+@breaks("missing-storage-class", "'nobody'")
+def no_storage_class(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"] = "nobody"
+
+
+@breaks("missing-runtime-class", "'nobody'")
+def no_runtime_class(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["podSpecPatch"] = "runtimeClassName: nobody"
+
+
+@breaks("missing-config-map", "'locks'")
+def no_semaphore(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("ConfigMap", "locks")
+
+
+@breaks("missing-key", "lacks the key 'one'")
+def no_key_of_the_semaphore(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("ConfigMap", "locks", {"data": {"one": None}})
+
+
+@breaks("unlabelled-config-map", f"lacks the label {LABEL}: Cache")
+def a_cache_without_its_label(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("ConfigMap", "cache", {"metadata": {"labels": {LABEL: None}}})
+
+
+@breaks("unlabelled-config-map", f"lacks the label {LABEL}: Parameter")
+def values_without_their_label(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("ConfigMap", "values", {"metadata": {"labels": {LABEL: None}}})
+
+
+@breaks("missing-kind", "knows no kind RayCluster (ray.io/v1)")
+def no_kind_for_a_resource_template(lab: Lab, body: dict[str, Any]) -> None:
+    ray = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"generateName": "x-"}}
+    body["spec"]["templates"][3]["resource"]["manifest"] = json.dumps(ray)
+
+
+@breaks("missing-account-right", "may not create pods")
+def no_right_for_a_resource_template(lab: Lab, body: dict[str, Any]) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "x-"}}
+    body["spec"]["templates"][3]["resource"]["manifest"] = json.dumps(pod)
+
+
+@breaks("missing-namespace", "'nowhere-at-all'")
+def no_namespace_for_a_resource_template(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][3]["resource"]["manifest"] = json.dumps(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "nowhere-at-all"}}
+    )
+
+
+@breaks("quota-too-small", "allows 0 of pods, and one pod of template 'first' needs 1")
+def a_quota_without_pods(lab: Lab, body: dict[str, Any]) -> None:
+    lab.quota("small", pods="0")
+
+
+@breaks("quota-too-small", "allows 500m of requests.cpu, and one pod of template 'first' needs 1")
+def a_quota_with_little_cpu(lab: Lab, body: dict[str, Any]) -> None:
+    lab.quota("small", requests_cpu="500m")
+
+
+@breaks("quota-too-small", "allows 512Mi of memory, and one pod of template 'first' needs 1Gi")
+def a_quota_with_little_memory(lab: Lab, body: dict[str, Any]) -> None:
+    lab.quota("small", memory="512Mi")
+
+
+@breaks("quota-demands", "do not name limits.memory, as 'main' of template 'gpu' does not")
+def a_quota_that_wants_limits(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("LimitRange", "limits", {"spec": {"limits": []}})
+    lab.quota("strict", limits_memory="64Gi")
+
+
+@breaks("quota-too-small", "allows 0 of count/workflows.argoproj.io, and 1 new workflows needs 1")
+def a_quota_without_workflows(lab: Lab, body: dict[str, Any]) -> None:
+    lab.quota("small", count__workflows_argoproj_io="0")
+
+
+@breaks("quota-too-small", "allows 0 of persistentvolumeclaims")
+def a_quota_without_claims(lab: Lab, body: dict[str, Any]) -> None:
+    lab.quota("small", persistentvolumeclaims="0")
+
+
+@breaks("quota-below-parallelism", "2 pods of template 'first', as many as may run")
+def a_quota_below_the_parallelism(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][0]["dag"]["tasks"][2]["withItems"] = [1, 2, 3]
+    lab.quota("small", requests_cpu="1500m")
+
+
+@breaks("limit-range", "allows at most 8Gi of memory, and container 'main' of template 'first'")
+def a_limit_below_the_request(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][1]["container"]["resources"]["requests"]["memory"] = "9Gi"
+
+
+@breaks("limit-range", "allows at most 512Mi of storage, and the volume claim 'work'")
+def a_limit_below_the_claim(lab: Lab, body: dict[str, Any]) -> None:
+    limit = {"type": "PersistentVolumeClaim", "max": {"storage": "512Mi"}}
+    lab.create("LimitRange", "claims", spec={"limits": [limit]})
+
+
+@breaks("no-node-fits", "none has the labels for=nobody")
+def no_node_with_the_label(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][2]["nodeSelector"] = {"for": "nobody"}
+
+
+@breaks("no-node-fits", "it asks for 4 of nvidia.com/gpu, and the largest has 1")
+def no_node_with_as_many_gpus(lab: Lab, body: dict[str, Any]) -> None:
+    limits = body["spec"]["templates"][2]["container"]["resources"]["limits"]
+    limits["nvidia.com/gpu"] = 4
+
+
+@breaks("no-node-fits", "all that it selects are tainted (only=others:NoSchedule)")
+def no_node_without_a_taint(lab: Lab, body: dict[str, Any]) -> None:
+    taint = {"key": "only", "value": "others", "effect": "NoSchedule"}
+    lab.patch("Node", lab.own, {"spec": {"taints": [taint]}})
+
+
+@breaks("refused-by-server", "specification")
+def a_manifest_that_the_server_refuses(lab: Lab, body: dict[str, Any]) -> None:
+    body["specification"] = {}
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_what_is_missing_or_wrong_is_named(name: str, lab: Lab) -> None:
+    change, rule, told = BREAKING[name]
+    body = deepcopy(lab.workflow())
+    change(lab, body)
+    report = lab.check(body, check_secret_keys=True)
+    found = [each for each in grave(report) if each.rule == rule and told in each.message]
+    assert len(found) == 1, report.findings
+    assert (found[0].experiment, found[0].file) == ("one", "experiments/one.py")
+    assert found[0].line
+    assert {each.rule for each in grave(report)} == {rule}
+
+
+# --- what an account may look at ------------------------------------------------------------------
+
+NARROW = [
+    {
+        "apiGroups": [""],
+        "resources": ["persistentvolumeclaims", "configmaps"],
+        "verbs": ["list"],
+    }
+]
+
+
+def narrow(lab: Lab, *more: dict[str, list[str]]) -> Path:
+    return lab.namespace.account("narrow", [*NARROW, *more]).kubeconfig
+
+
+def test_a_narrow_account_asserts_what_it_may_look_at(lab: Lab) -> None:
+    report = lab.check(kubeconfig=narrow(lab))
+    assert [(each.rule, each.severity) for each in grave(report)] == [
+        ("missing-right", Severity.WARNING)
+    ]
+    unlooked = "\n".join(each.message for each in report.findings if each.rule == "not-checked")
+    for plural in (
+        *("secrets", "serviceaccounts", "workflowtemplates", "clusterworkflowtemplates"),
+        *("priorityclasses", "storageclasses", "runtimeclasses", "limitranges", "resourcequotas"),
+        *("nodes", "deployments", "localsubjectaccessreviews"),
+    ):
+        assert plural in unlooked
+
+
+def test_a_narrow_account_finds_what_is_missing_where_it_may_look(lab: Lab) -> None:
+    kubeconfig = narrow(lab)
+    body = lab.workflow()
+    no_claim(lab, body)
+    no_key_in_a_config_map(lab, body)
+    report = lab.check(body, kubeconfig)
+    assert [each.rule for each in grave(report)] == [
+        *("missing-persistent-volume-claim", "missing-key", "missing-right")
+    ]
+
+
+def test_an_account_that_submits_and_may_not_create_is_told_the_role(lab: Lab) -> None:
+    looking = {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["get", "list"]}
+    report = lab.check(kubeconfig=narrow(lab, looking))
+    (finding,) = grave(report)
+    assert (finding.rule, finding.severity) == ("missing-right", Severity.ERROR)
+    assert (finding.file, finding.line) == ("experiments/one.py", 1)
+    role = finding.message.partition("(bind it to the account):\n")[2]
+    assert role == (
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: heraci-submit\n"
+        f"  namespace: {lab.name}\nrules:\n- apiGroups:\n  - argoproj.io\n  resources:\n"
+        "  - workflows\n  verbs:\n  - create\n"
+    )
+
+
+def test_the_told_role_is_enough(lab: Lab) -> None:
+    rule = {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["create"]}
+    report = lab.check(kubeconfig=narrow(lab, rule))
+    assert grave(report) == []
+    assert report.dry_runs == 1
+
+
+def test_a_secret_may_be_looked_up_by_name_where_no_list_is_allowed(lab: Lab) -> None:
+    rule = {
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "verbs": ["get"],
+        "resourceNames": ["token", "gone"],
+    }
+    body = lab.workflow()
+    body["spec"]["imagePullSecrets"] = [{"name": "gone"}]
+    report = lab.check(body, narrow(lab, rule), check_secret_keys=True)
+    assert [each.rule for each in grave(report)] == ["missing-secret", "missing-right"]
+    (unlooked,) = [each for each in report.findings if "look up secrets" in each.message]
+    assert unlooked.message.partition("asserted of: ")[2].startswith("s3. ")
+
+
+def test_keys_of_secrets_are_looked_at_only_when_asked(lab: Lab) -> None:
+    body = lab.workflow()
+    no_key_in_a_secret(lab, body)
+    assert grave(lab.check(body)) == []
+
+
+def test_no_value_of_a_secret_is_kept(lab: Lab) -> None:
+    canary = base64.b64encode(b"a-canary-in-a-secret").decode()
+    lab.patch("Secret", "token", {"data": {"password": canary}})
+    note = {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": canary}}
+    lab.patch("Secret", "token", {"metadata": note})
+    report = lab.check(check_secret_keys=True)
+    assert grave(report) == []
+    assert canary not in repr(report)
+    assert canary not in "\n".join(report.explanation())
+
+
+# --- the cluster itself ---------------------------------------------------------------------------
+
+
+def test_a_missing_namespace_is_said_once(bare: Lab) -> None:
+    body = bare.workflow()
+    case = bare.case(body)
+    found = check([case], namespace="nowhere-at-all", inventory=Inventory(bare.cluster))
+    assert [each for each in found.findings if each.severity is not Severity.NOTICE] == [
+        Finding(
+            rule="missing-namespace",
+            severity=Severity.ERROR,
+            message="Namespace 'nowhere-at-all' is not there. Needed by the workflow "
+            "(experiments/one.py:1) of one. Create it: kubectl create namespace nowhere-at-all",
+            experiment="one",
+            file="experiments/one.py",
+            line=1,
+        )
+    ]
+    assert found.dry_runs == 0
+
+
+def test_bad_credentials_and_no_server_are_errors_of_their_own(bare: Lab, tmp_path: Path) -> None:
+    kubeconfig = json.loads(bare.namespace.account("any", NARROW).kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": "wrong"}
+    with pytest.raises(UnauthorizedError):
+        bare.check(kubeconfig=written(tmp_path, kubeconfig))
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    with pytest.raises(UnreachableError):
+        bare.check(kubeconfig=written(tmp_path, kubeconfig))
+
+
+def written(folder: Path, kubeconfig: dict[str, Any]) -> Path:
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    return path
+
+
+def test_a_claim_that_its_first_pod_will_bind_is_fine(lab: Lab) -> None:
+    waiting = f"waiting-{lab.own}"
+    lab.create(
+        "StorageClass", waiting, provisioner="none", volumeBindingMode="WaitForFirstConsumer"
+    )
+    lab.claim("waits", bound=False, storageClassName=waiting)
+    body = lab.workflow()
+    body["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "waits"
+    assert grave(lab.check(body)) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "rule", "told"),
+    [
+        ({"access": ("ReadWriteMany",)}, "claim-access", "offers ReadWriteOnce, not ReadWriteMany"),
+        ({"storage": "20Gi"}, "claim-size", "has 10Gi, and 20Gi are needed"),
+    ],
+)
+def test_what_an_environment_declares_of_a_claim_is_asserted(
+    lab: Lab, declared: dict[str, Any], rule: str, told: str
+) -> None:
+    lab.claim("single", access=["ReadWriteOnce"])
+    source = "experiments/one.py:3"
+    wanted = Requirement(
+        kind="PersistentVolumeClaim",
+        name="single",
+        origin=Origin.ENVIRONMENT,
+        source=source,
+        **declared,
+    )
+    (finding,) = grave(lab.check(declared=(wanted,)))
+    assert (finding.rule, finding.file, finding.line) == (rule, "experiments/one.py", 3)
+    assert told in finding.message
+
+
+def test_what_may_be_missing_is_a_notice(lab: Lab) -> None:
+    body = lab.workflow()
+    lab.delete("ConfigMap", "cache")
+    report = lab.check(body)
+    assert grave(report) == []
+    assert [each.message for each in report.findings if each.rule == "missing-config-map"] == [
+        f"ConfigMap 'cache' in namespace {lab.name} is not there, and it is optional. Needed by "
+        "template 'first' (experiments/one.py:1) of one. "
+        f"Create it: kubectl -n {lab.name} create configmap cache"
+    ]
+
+
+def test_two_hundred_experiments_take_few_requests(lab: Lab) -> None:
+    cases = []
+    for number in range(200):
+        body = lab.workflow()
+        spec = body["spec"]
+        spec.pop("podPriorityClassName"), spec.pop("podSpecPatch"), spec.pop("volumeClaimTemplates")
+        spec["templates"][0]["dag"]["tasks"].pop(1)  # the cluster's own template
+        spec["arguments"]["parameters"].append({"name": "n", "value": str(number // 2)})
+        cases.append(lab.case(body, DECLARED, name=f"experiment-{number}"))
+    kinds = {each.kind for case in cases for each in case.requirements}
+    assert len(kinds) == 5
+    inventory = Inventory(lab.cluster)
+    report = check(cases, namespace=lab.name, inventory=inventory)
+    assert grave(report) == []
+    assert report.requests <= 15, "\n".join(report.explanation())
+    assert (report.dry_runs, inventory.dry_runs) == (100, 100)
+
+
+def test_an_explanation_says_all_that_was_looked_at(lab: Lab) -> None:
+    lines = lab.check().explanation()
+    assert "one: PersistentVolumeClaim/data (experiments/one.py:3), environment: is there" in lines
+    claims = f"GET /api/v1/namespaces/{lab.name}/persistentvolumeclaims: 1 seen (data)"
+    assert claims in lines
+    secrets = f"GET /api/v1/namespaces/{lab.name}/secrets (metadata only): 3 seen (hub, s3, token)"
+    assert secrets in lines
