@@ -9,7 +9,6 @@ from fractions import Fraction
 
 from heraci.bundle import Bundle, CompiledExperiment, Finding, Manifest
 
-
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 

@@ -136,9 +136,7 @@ def yaml_diff(base: Manifest, head: Manifest) -> str:
 
 def _common(old: Sequence[str], new: Sequence[str]) -> int:
     pairs = zip(old, new, strict=False)
-    return next(
-        (number for number, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new))
-    )
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new)))
 
 
 def _shifted(line: str, by: int) -> str:
@@ -173,7 +171,7 @@ def _block_diff(left: list[str], right: list[str]) -> list[str]:
     if max(len(left), len(right)) > _SLOW // 4:
         return [f"-{line}" for line in left] + [f"+{line}" for line in right]
     found = unified_diff(left, right, n=max(len(left), len(right)), lineterm="")
-    return [line for line in found][3:]
+    return list(found)[3:]
 
 
 def _blocks(lines: Sequence[str]) -> list[tuple[str, ...]]:
@@ -225,11 +223,14 @@ def _same(old: Any, new: Any) -> bool:
 def _keyed(path: Path, old: list[Any], new: list[Any]) -> tuple[dict[str, Any], ...] | None:
     """Both lists by their entries' names; None where an entry has none, or two have the same."""
     if path[-1] == "steps":
-        old = [body for group in old for body in sequence(group) or [group]]
-        new = [body for group in new for body in sequence(group) or [group]]
+        old, new = _ungrouped(old), _ungrouped(new)
     pair = tuple({_name(path[-1], each): each for each in entries} for entries in (old, new))
     complete = all(len(by) == len(each) for by, each in zip(pair, (old, new), strict=True))
     return pair if complete and not any("" in by for by in pair) else None
+
+
+def _ungrouped(steps: list[Any]) -> list[Any]:
+    return [body for group in steps for body in sequence(group) or [group]]
 
 
 def _name(key: str, entry: Any) -> str:
@@ -356,8 +357,8 @@ def _task_area(rest: Path) -> tuple[Area, str]:
     if rest[0] in {"depends", "dependencies"}:
         return Area.ORDER, ""
     if rest[0] == "arguments":
-        named = rest[:2] == ("arguments", "parameters") and len(rest) > 2
-        return Area.ARGUMENT, _parameter(rest[2:]) if named else ".".join(rest[1:])
+        is_parameter = rest[:2] == ("arguments", "parameters") and len(rest) > 2
+        return Area.ARGUMENT, _parameter(rest[2:]) if is_parameter else ".".join(rest[1:])
     if rest[0] in {"template", "templateRef"}:
         return Area.SETTING, ".".join(rest)
     return (_template_area(rest[1:]) if rest[0] == "inline" and len(rest) > 1 else None) or (
@@ -380,14 +381,14 @@ _POD_AREAS = {
 def _template_area(rest: Path) -> tuple[Area, str]:
     if rest[0] in {"inputs", "outputs"}:
         area = Area.INPUT if rest[0] == "inputs" else Area.OUTPUT
-        named = rest[1:2] == ("parameters",) and len(rest) > 2
-        return area, _parameter(rest[2:]) if named else ".".join(rest[1:])
+        is_parameter = rest[1:2] == ("parameters",) and len(rest) > 2
+        return area, _parameter(rest[2:]) if is_parameter else ".".join(rest[1:])
     if rest[0] == "volumes" and len(rest) > 1:
         return Area.VOLUME, ".".join(rest[1:])
     container, inner = _container(rest)
-    area = _POD_AREAS.get(inner[0]) if inner else None
-    if area is None:
+    if not inner or inner[0] not in _POD_AREAS:
         return Area.SETTING, ".".join(rest)
+    area = _POD_AREAS[inner[0]]
     if area is Area.VARIABLE and inner[2:] == ("value",):
         inner = inner[:2]
     named = inner[1:] if area not in {Area.IMAGE, Area.SCRIPT, Area.COMMAND} else ()
@@ -556,9 +557,7 @@ def _spaces(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Space]:
             yield from _template_spaces(name, before[name], after[name])
 
 
-def _template_spaces(
-    name: str, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> Iterator[Space]:
+def _template_spaces(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Space]:
     before, after = _by_template(old), _by_template(new)
     for runs, tasks in after.items():
         others = before.get(runs, [])
@@ -579,9 +578,7 @@ def _by_template(template: Mapping[str, Any]) -> dict[str, list[Step]]:
 
 def _point(step: Step) -> dict[str, Any]:
     parameters = sequence(mapping(step.body.get("arguments")).get("parameters"))
-    found = {text(each.get("name")): each.get("value") for each in map(mapping, parameters)}
-    # Two tasks with the same arguments are two points all the same, so the count is told apart.
-    return found
+    return {text(each.get("name")): each.get("value") for each in map(mapping, parameters)}
 
 
 def _space_change(
@@ -609,9 +606,10 @@ def _is_folded(delta: Delta, folded: set[str]) -> bool:
 def _orders(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     before, after = templates_of(spec_of(old)), templates_of(spec_of(new))
     for name in after:
-        if "steps" in after[name] and name in before:
-            if _sequence_of(before[name], after[name]) != _sequence_of(after[name], before[name]):
-                yield _order_change(name, f"spec.templates[{name}].steps", "steps")
+        if name not in before or "steps" not in after[name]:
+            continue
+        if _sequence_of(before[name], after[name]) != _sequence_of(after[name], before[name]):
+            yield _order_change(name, f"spec.templates[{name}].steps", "steps")
     if list(before) != list(after) and sorted(before) == sorted(after):
         yield _order_change("", "spec.templates", "templates")
 
@@ -674,7 +672,8 @@ def _placed_together(group: list[Change]) -> Change:
 
 
 def _sourced(change: Change, base: Manifest, head: Manifest) -> Change:
-    wanted = change.name if change.area in {Area.TEMPLATE, Area.TASK} else "".join(change.places[:1])
+    named = change.area in {Area.TEMPLATE, Area.TASK}
+    wanted = change.name if named else "".join(change.places[:1])
     side = base if change.kind is ChangeKind.REMOVED else head
     template = wanted.partition("/")[0]
     source = side.sources.get(wanted) or side.sources.get(template) or side.sources.get("")

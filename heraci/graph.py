@@ -7,7 +7,6 @@ preparation and one summary, become one node that says how many they are.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,16 @@ from typing import Any
 from heraci import document
 from heraci.bundle import Manifest
 from heraci.comparison import TIMES, ChangeKind, Graph, Node
-from heraci.workflow import Step, mapping, sequence, spec_of, steps_of, templates_of, text
+from heraci.workflow import (
+    Scope,
+    Step,
+    items_of,
+    spec_of,
+    steps_of,
+    templates_of,
+    text,
+    workflow_scope,
+)
 
 # From so many alike on, one node stands for all.
 ALIKE = 4
@@ -32,16 +40,17 @@ def graphs(
     if head is None:
         return ()
     spec = spec_of(head.document)
-    after = _Side(templates_of(spec))
-    before = _Side(templates_of(spec_of(base.document)) if base else {}) if compared else after
+    after = _Side(spec)
+    before = _Side(spec_of(base.document) if base else {}) if compared else after
     return tuple(_graph(name, before, after) for name in _drawn(spec, after.templates))
 
 
 class _Side:
     """The templates of base or head, each with a fingerprint of all that it runs."""
 
-    def __init__(self, templates: Templates) -> None:
-        self.templates = templates
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.templates = templates_of(spec)
+        self.scope = workflow_scope(spec)
         self._prints: dict[str, str] = {}
         self._depth = 0
 
@@ -82,6 +91,7 @@ def _drawn(spec: Mapping[str, Any], templates: Templates) -> tuple[str, ...]:
 class _Task:
     step: Step
     state: ChangeKind
+    repeats: str
 
 
 def _graph(name: str, before: _Side, after: _Side) -> Graph:
@@ -110,16 +120,17 @@ def _tasks(name: str, before: _Side, after: _Side) -> Iterator[_Task]:
     new = {step.name: step for step in after.steps(name)}
     for step in new.values():
         if (other := old.get(step.name)) is None:
-            yield _Task(step, ChangeKind.ADDED)
+            yield _Task(step, ChangeKind.ADDED, _repeats(step, after.scope))
         else:
             same = before.print_of(other) == after.print_of(step) and other.after == step.after
-            yield _Task(step, ChangeKind.SAME if same else ChangeKind.CHANGED)
-    yield from (_Task(old[each], ChangeKind.REMOVED) for each in old if each not in new)
+            state = ChangeKind.SAME if same else ChangeKind.CHANGED
+            yield _Task(step, state, _repeats(step, after.scope))
+    for gone, step in old.items():
+        if gone not in new:
+            yield _Task(step, ChangeKind.REMOVED, _repeats(step, before.scope))
 
 
-def _alike(
-    tasks: Mapping[str, _Task], edges: Iterable[tuple[str, str]]
-) -> dict[str, int]:
+def _alike(tasks: Mapping[str, _Task], edges: Iterable[tuple[str, str]]) -> dict[str, int]:
     """Numbers by task: the same number where what is before and after cannot be told apart.
 
     Colours are refined by the colours of the neighbours until nothing changes; a group too small
@@ -148,7 +159,7 @@ def _alike(
 
 
 def _looks(task: _Task) -> tuple[Any, ...]:
-    return str(task.step.runs), task.state, _repeats(task.step), task.step.conditional
+    return str(task.step.runs), task.state, task.repeats, task.step.conditional
 
 
 def _numbered(looks: Mapping[str, tuple[Any, ...]]) -> dict[str, int]:
@@ -172,27 +183,15 @@ def _node(group: list[_Task]) -> Node:
         name=first.name if len(group) == 1 else f"{first.name} … {last.name}",
         runs=str(first.runs) or "inline",
         members=len(group),
-        repeats=_repeats(first),
+        repeats=group[0].repeats,
         conditional=first.conditional,
         state=group[0].state,
     )
 
 
-def _repeats(step: Step) -> str:
-    """What the loop of a step makes of it, as far as the step itself says."""
-    if items := sequence(step.body.get("withItems")):
-        return f"{TIMES}{len(items):,}"
-    if parameter := step.body.get("withParam"):
-        return _literal(parameter)
-    if loop := mapping(step.body.get("withSequence")):
-        count = str(loop.get("count", ""))
-        return f"{TIMES}{int(count):,}" if count.isascii() and count.isdigit() else f"{TIMES}?"
-    return ""
-
-
-def _literal(parameter: Any) -> str:
-    try:
-        items = json.loads(text(parameter))
-    except (ValueError, RecursionError):
-        return f"{TIMES}?"
-    return f"{TIMES}{len(items):,}" if isinstance(items, list) else f"{TIMES}?"
+def _repeats(step: Step, scope: Scope) -> str:
+    """What the loop of a step makes of it, as far as the workflow's own parameters tell."""
+    items = items_of(step.body, scope)
+    if items is None:
+        return ""
+    return f"{TIMES}?" if isinstance(items, str) else f"{TIMES}{len(items):,}"

@@ -23,16 +23,21 @@ from heraci.workflow import (
     AGENT_TYPES,
     POD_TYPES,
     Reference,
+    Scope,
     Step,
+    items_of,
+    known_values,
     mapping,
     named_parameters,
     reference_of,
+    resolved,
     sequence,
     spec_of,
     steps_of,
     templates_of,
     text,
     type_of,
+    workflow_scope,
 )
 
 COMMIT = "<commit>"
@@ -56,14 +61,12 @@ _WITHOUT_PODS = {
 # Argo itself stops at 100 templates deep.
 _DEEP = 100
 # What one manifest may cost us before we say that we do not know.
-_MOST_ITEMS = 100_000
 _MOST_WORK = 300_000
 
-_TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _QUANTITY = re.compile(
     r"(\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE]([+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i))?"
 )
-_SUFFIXES = {
+_SUFFIXES: dict[str | None, Fraction] = {
     None: Fraction(1),
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
@@ -297,9 +300,6 @@ class _Library:
         return self._templates[id(spec)]
 
 
-Scope = Mapping[str, str]
-
-
 class _Expansion:
     """One workflow, followed from its entrypoint through everything that it runs."""
 
@@ -309,10 +309,7 @@ class _Expansion:
         self._memory: dict[tuple[Any, ...], Load] = {}
         self._running: list[tuple[int, str]] = []
         self._work = 0
-        self._globals = {
-            f"workflow.parameters.{name}": value
-            for name, value in _values(named_parameters(spec.get("arguments")), {}).items()
-        }
+        self._globals = workflow_scope(spec)
 
     def run(self) -> Load:
         entrypoint = text(self._spec.get("entrypoint"))
@@ -345,7 +342,7 @@ class _Expansion:
             if found is None:
                 return _unknown(f"{wanted} is not among what was compiled")
             home = found
-        name = _resolved(wanted.template, scope)
+        name = resolved(wanted.template, scope)
         if name is None:
             return _unknown(f"which template runs is decided while running: {wanted.template}")
         template = self._library.templates(home).get(name)
@@ -383,7 +380,7 @@ class _Expansion:
         declared = named_parameters(template.get("inputs"))
         given = named_parameters(arguments)
         told = {name: given.get(name, each) for name, each in declared.items()}
-        values = _values(told, scope)
+        values = known_values(told, scope)
         needed = _needed(template)
         return {
             f"inputs.parameters.{name}": value
@@ -425,7 +422,7 @@ class _Expansion:
         if order is None:
             return _unknown(f"the tasks of {text(template.get('name'))} wait for each other")
         target = mapping(template["dag"]).get("target")
-        wanted = _targeted(steps, order, _resolved(text(target), scope)) if target else set(steps)
+        wanted = _targeted(steps, order, resolved(text(target), scope)) if target else set(steps)
         omitted = _may_be_omitted(steps, order)
         load, ends = Load(), dict[str, Count]()
         for step in (steps[name] for name in order if name in wanted):
@@ -441,7 +438,7 @@ class _Expansion:
 
     def _step(self, step: Step, home: Mapping[str, Any], scope: Scope) -> Load:
         """One step with its loop, not yet asking whether it runs at all."""
-        items = _items(step.body, scope)
+        items = items_of(step.body, scope)
         if items is None:
             return self._once(step, home, scope)
         if isinstance(items, str):
@@ -479,33 +476,6 @@ class _Expansion:
 # Values that are known before the run
 
 
-def _resolved(value: Any, scope: Scope) -> str | None:
-    """A text with its `{{…}}` replaced; None where one of them is only known later."""
-    if not isinstance(value, str):
-        return None if value is None else json.dumps(value)
-    if "{{" not in value:
-        return value
-    missing = False
-
-    def known(match: re.Match[str]) -> str:
-        nonlocal missing
-        found = scope.get(match[1].strip())
-        missing |= found is None
-        return found or ""
-
-    replaced = _TAG.sub(known, value)
-    return None if missing else replaced
-
-
-def _values(parameters: Mapping[str, Mapping[str, Any]], scope: Scope) -> dict[str, str]:
-    found = {
-        name: _resolved(each.get("value", each.get("default")), scope)
-        for name, each in parameters.items()
-        if "valueFrom" not in each
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
 _STRUCTURAL = ("withItems", "withParam", "withSequence", "template", "templateRef", "arguments")
 _INPUT = re.compile(r"\{\{\s*inputs\.parameters\.([-\w]+)")
 
@@ -535,50 +505,11 @@ def _mentions_item(body: Mapping[str, Any]) -> bool:
 
 def _item_scope(item: Any) -> dict[str, str]:
     if isinstance(item, Mapping):
-        parts = {f"item.{key}": _resolved(each, {}) for key, each in item.items()}
+        parts = {f"item.{key}": resolved(each, {}) for key, each in item.items()}
         found = {key: value for key, value in parts.items() if value is not None}
         return {"item": json.dumps(item), **found}
-    value = _resolved(item, {})
+    value = resolved(item, {})
     return {} if value is None else {"item": value}
-
-
-def _items(body: Mapping[str, Any], scope: Scope) -> Sequence[Any] | str | None:
-    """The items of a step's loop; None for no loop, a reason where they are not known."""
-    if items := sequence(body.get("withItems")):
-        return items if len(items) <= _MOST_ITEMS else "a loop is too long to follow"
-    name = text(body.get("name"))
-    if "withParam" in body and body["withParam"] not in {None, ""}:
-        return _parameter_items(name, body["withParam"], scope)
-    if isinstance(body.get("withSequence"), Mapping):
-        count = _sequence_length(body["withSequence"], scope)
-        if count is None:
-            return f"how often {name} runs is decided while running"
-        return range(count) if count <= _MOST_ITEMS else "a loop is too long to follow"
-    return None
-
-
-def _parameter_items(name: str, parameter: Any, scope: Scope) -> Sequence[Any] | str:
-    if (value := _resolved(parameter, scope)) is None:
-        return f"{name} runs once for each item of {text(parameter)}"
-    try:
-        items = json.loads(value)
-    except (ValueError, RecursionError):
-        items = None
-    if not isinstance(items, list):
-        return f"what {name} loops over is not a JSON list"
-    return items if len(items) <= _MOST_ITEMS else "a loop is too long to follow"
-
-
-def _sequence_length(loop: Mapping[str, Any], scope: Scope) -> int | None:
-    if "count" in loop:
-        return _whole(loop["count"], scope)
-    start, end = _whole(loop.get("start", 0), scope), _whole(loop.get("end"), scope)
-    return None if start is None or end is None else abs(end - start) + 1
-
-
-def _whole(value: Any, scope: Scope) -> int | None:
-    found = _resolved(value, scope)
-    return int(found) if found and re.fullmatch(r"-?\d{1,9}", found) else None
 
 
 # The order of a DAG
@@ -709,19 +640,17 @@ def _requests(resources: Mapping[str, Any], scope: Scope) -> dict[str, Amount]:
     asked = {**mapping(resources.get("limits")), **mapping(resources.get("requests"))}
     found = {}
     for name, value in asked.items():
-        known = quantity(_resolved(value, scope))
+        known = quantity(resolved(value, scope))
         found[str(name)] = Amount(least=known or Fraction(0), most=known)
     return found
 
 
-def _patched_resources(
-    patches: Sequence[Any], scope: Scope
-) -> dict[str, Mapping[str, Any]] | None:
+def _patched_resources(patches: Sequence[Any], scope: Scope) -> dict[str, Mapping[str, Any]] | None:
     """Resources by container that podSpecPatch sets; None where they are not known."""
     found: dict[str, Mapping[str, Any]] = {}
     # A workflow's own patch is laid over the template's.
     for patch in filter(None, map(text, patches)):
-        if (known := _resolved(patch, scope)) is None:
+        if (known := resolved(patch, scope)) is None:
             if "resources" in patch:
                 return None
             continue
@@ -743,7 +672,7 @@ def _created(template: Mapping[str, Any], scope: Scope) -> Load:
     resource = mapping(template["resource"])
     if resource.get("action") not in {"create", "apply", "replace"}:
         return Load()
-    match = _KIND.search(_resolved(resource.get("manifest"), scope) or "")
+    match = _KIND.search(resolved(resource.get("manifest"), scope) or "")
     if match and match[1] in _WITHOUT_PODS:
         return Load()
     kind = f"a {match[1]}" if match else "an object"

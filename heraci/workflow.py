@@ -6,6 +6,7 @@ as absent; saying so is the validation's business.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,3 +163,79 @@ def reference_of(body: Mapping[str, Any]) -> Reference:
             cluster_scope=elsewhere.get("clusterScope") is True,
         )
     return Reference(template=text(body.get("template")))
+
+
+# Values that are known before the run
+
+
+Scope = Mapping[str, str]
+
+_TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# What one loop may cost us before we say that we do not know.
+_MOST_ITEMS = 100_000
+
+
+def workflow_scope(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What every template of a workflow may refer to: the workflow's own parameters."""
+    values = known_values(named_parameters(spec.get("arguments")), {})
+    return {f"workflow.parameters.{name}": value for name, value in values.items()}
+
+
+def resolved(value: Any, scope: Scope) -> str | None:
+    """A text with its `{{…}}` replaced; None where one of them is only known later."""
+    if not isinstance(value, str):
+        return None if value is None else json.dumps(value)
+    if "{{" not in value:
+        return value
+    if any(tag.strip() not in scope for tag in _TAG.findall(value)):
+        return None
+    return _TAG.sub(lambda match: scope[match[1].strip()], value)
+
+
+def known_values(parameters: Mapping[str, Mapping[str, Any]], scope: Scope) -> dict[str, str]:
+    """The parameters whose values are known, with their values."""
+    found = {
+        name: resolved(each.get("value", each.get("default")), scope)
+        for name, each in parameters.items()
+        if "valueFrom" not in each
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def items_of(body: Mapping[str, Any], scope: Scope) -> Sequence[Any] | str | None:
+    """The items of a step's loop; None for no loop, a reason where they are not known."""
+    if items := sequence(body.get("withItems")):
+        return items if len(items) <= _MOST_ITEMS else "a loop is too long to follow"
+    name = text(body.get("name"))
+    if "withParam" in body and body["withParam"] not in {None, ""}:
+        return _parameter_items(name, body["withParam"], scope)
+    if isinstance(body.get("withSequence"), Mapping):
+        count = _sequence_length(body["withSequence"], scope)
+        if count is None:
+            return f"how often {name} runs is decided while running"
+        return range(count) if count <= _MOST_ITEMS else "a loop is too long to follow"
+    return None
+
+
+def _parameter_items(name: str, parameter: Any, scope: Scope) -> Sequence[Any] | str:
+    if (value := resolved(parameter, scope)) is None:
+        return f"{name} runs once for each item of {text(parameter)}"
+    try:
+        items = json.loads(value)
+    except (ValueError, RecursionError):
+        items = None
+    if not isinstance(items, list):
+        return f"what {name} loops over is not a JSON list"
+    return items if len(items) <= _MOST_ITEMS else "a loop is too long to follow"
+
+
+def _sequence_length(loop: Mapping[str, Any], scope: Scope) -> int | None:
+    if "count" in loop:
+        return _whole(loop["count"], scope)
+    start, end = _whole(loop.get("start", 0), scope), _whole(loop.get("end"), scope)
+    return None if start is None or end is None else abs(end - start) + 1
+
+
+def _whole(value: Any, scope: Scope) -> int | None:
+    found = resolved(value, scope)
+    return int(found) if found and re.fullmatch(r"-?\d{1,9}", found) else None

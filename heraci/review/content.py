@@ -6,13 +6,15 @@ same. Data is handed on raw: making it harmless is each renderer's own work.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from urllib.parse import quote
 
-from heraci.bundle import Finding, Manifest, Severity, Status
+from heraci.bundle import Finding, Manifest, Severity, Status, is_inside
 from heraci.comparison import (
     TIMES,
     Amount,
@@ -34,6 +36,9 @@ from heraci.review.text import Code, Line, Source
 _REASONS = 5
 _PLACES = 3
 _CHANGES = 40
+_GISTS = 4
+_SHORT = 40
+_PLACE = re.compile(r"([^:\x00-\x1f]+)(?::(\d{1,9}))?")
 
 
 class Mark(StrEnum):
@@ -213,12 +218,10 @@ def _merging(review: Review) -> Line:
         most = "pod" if pods.most == 1 else "pods"
         told.append(f"starts {counted(len(created), 'workflow')} with {count_text(pods)} {most}")
     applied = Counter(each.kind for each in plans if each.starts is Starts.APPLIED)
-    parts: list[str | Code] = []
-    for kind, count in applied.items():
-        told.append(f"applies {counted(count, _noun(kind))}")
+    told += [f"applies {counted(count, _noun(kind))}" for kind, count in applied.items()]
     crons = sum(each.starts is Starts.SCHEDULED for each in plans)
     told += [f"sets {counted(crons, 'schedule')}"] if crons else []
-    return (f"Merging {_listed(told)}.", *parts)
+    return (f"Merging {_listed(told)}.",)
 
 
 _NOUNS = {"WorkflowTemplate": "template", "ClusterWorkflowTemplate": "cluster template"}
@@ -234,9 +237,9 @@ def _why_nothing(review: Review) -> Line:
         return ("This change affects no experiment.",)
     if set(statuses) == {Status.UNCHANGED}:
         few = statuses[Status.UNCHANGED]
+        whose = "its manifest is" if few == 1 else "their manifests are"
         return (
-            f"{counted(few, 'experiment')} could have changed, "
-            f"but {'its manifest is' if few == 1 else 'their manifests are'} the same as before.",
+            f"{counted(few, 'experiment')} could have changed, but {whose} the same as before.",
         )
     return ("Merging starts nothing on the cluster.",)
 
@@ -273,7 +276,7 @@ def _totals(review: Review) -> Line:
         return ()
     before = [each.base_plan for each in pairs if each.base_plan]
     comparable = all(each.compared for each in pairs)
-    parts: list[str | Code] = ["Together they request "]
+    parts: list[str | Code | Source] = ["Together they request "]
     now, was = total_requests(plans), total_requests(before)
     for number, (name, amount) in enumerate(_ordered(now)):
         old = was.get(name, Amount(least=Fraction(0), most=Fraction(0)))
@@ -296,7 +299,7 @@ def _resource(name: str) -> Line:
     return (_RESOURCES[name],) if name in _RESOURCES else (Code(name),)
 
 
-def _ordered(requests: dict[str, Amount]) -> list[tuple[str, Amount]]:
+def _ordered(requests: Mapping[str, Amount]) -> list[tuple[str, Amount]]:
     order = ["cpu", "memory", *sorted(requests.keys() - {"cpu", "memory"})]
     return [(name, requests[name]) for name in order if name in requests]
 
@@ -354,9 +357,9 @@ def _context(review: Review) -> Line:
         parts += [" compared with ", Code(base[:10])] if base else []
         parts += [". "]
     if review.asserted is False:
-        parts.append("Not asserted: whether the cluster has what is needed was not looked up.")
+        parts.append("Not asserted: nobody asked the cluster whether it has what is needed.")
     elif review.asserted:
-        parts.append("The cluster was asked whether it has what is needed.")
+        parts.append("Asserted: the cluster was asked whether it has what is needed.")
     return tuple(parts)
 
 
@@ -392,6 +395,15 @@ def finding_line(finding: Finding) -> Line:
     if finding.experiment:
         parts += [" in ", Code(finding.experiment)]
     return (*parts, " (", Code(finding.rule), ")")
+
+
+def source_link(review: Review, place: str) -> str | None:
+    """The address of a `FILE:LINE`; None where there is none, or the file is not a plain path."""
+    match = _PLACE.fullmatch(place)
+    if review.source_url is None or match is None or not is_inside(match[1]):
+        return None
+    line = f"#L{match[2]}" if match[2] else ""
+    return review.source_url + quote(match[1].encode("utf-8", "replace")) + line
 
 
 # The table of experiments
@@ -495,41 +507,49 @@ def gist(part: ComparedExperiment) -> Line:
     if status is Status.REMOVED:
         return (f"{counted(len(part.manifests), 'manifest')} no longer compiled",)
     if status in {Status.ADDED, Status.COMPILED} or part.experiment.base_error is not None:
-        kinds = Counter(each.shown.kind for each in part.manifests)
-        parts: list[str | Code] = []
-        for kind, count in kinds.items():
-            parts += [", " if parts else "", Code(kind), f" {TIMES}{count}" if count > 1 else ""]
-        return tuple(parts)
-    told = [_whole_manifests(part), *_changes_gist(part)]
-    return ("; ".join(each for each in told if each),)
+        return _kinds_gist(part)
+    told = [(each,) for each in _whole_manifests(part)]
+    return _joined([*told, *_changes_gist(part)])
 
 
-def _whole_manifests(part: ComparedExperiment) -> str:
+def _kinds_gist(part: ComparedExperiment) -> Line:
+    kinds = Counter(each.shown.kind for each in part.manifests)
+    return _joined(
+        (Code(kind), f" {TIMES}{count}" if count > 1 else "") for kind, count in kinds.items()
+    )
+
+
+def _joined(lines: Iterable[Line]) -> Line:
+    parts: list[str | Code | Source] = []
+    for line in lines:
+        parts += ["; " if parts else "", *line]
+    return tuple(parts)
+
+
+def _whole_manifests(part: ComparedExperiment) -> Iterator[str]:
     kinds = Counter(each.kind for each in part.manifests)
-    told = [
-        f"{counted(kinds[kind], 'manifest')} {kind}"
-        for kind in (ChangeKind.ADDED, ChangeKind.REMOVED)
-        if kinds[kind]
-    ]
-    return ", ".join(told)
+    for kind in (ChangeKind.ADDED, ChangeKind.REMOVED):
+        if kinds[kind]:
+            yield f"{counted(kinds[kind], 'manifest')} {kind}"
 
 
-def _changes_gist(part: ComparedExperiment) -> Iterator[str]:
+def _changes_gist(part: ComparedExperiment) -> Iterator[Line]:
     found = [change for each in part.manifests for change in each.changes]
     areas: dict[Area, list[Change]] = {}
     for each in found:
         areas.setdefault(each.area, []).append(each)
     for number, (area, group) in enumerate(areas.items()):
-        if number == 4:
-            yield f"{counted(len(areas) - 4, 'other kind')} of change"
+        if number == _GISTS:
+            yield (f"{counted(len(areas) - _GISTS, 'other kind')} of change",)
             return
-        sized = next((each.note for each in group if "→" in each.note), "")
-        if sized:
-            yield sized.partition(";")[0]
+        sized = next((each for each in group if "→" in each.note), None)
+        if sized and area is not Area.ORDER:
+            name = sized.name or "".join(sized.places[:1]).rpartition("/")[2]
+            yield Code(name), f" {sized.note.partition(';')[0]}"
         elif area in {Area.TEMPLATE, Area.TASK}:
-            yield _comings(area, group)
+            yield (_comings(area, group),)
         else:
-            yield _area_words(area, len(group))
+            yield (_area_words(area, len(group)),)
 
 
 _PLURALS = {Area.RESOURCES: "resources", Area.SCHEDULE: "schedule", Area.ORDER: "order"}
@@ -558,15 +578,17 @@ def experiment_part(part: ComparedExperiment, mark: Mark, review: Review) -> Exp
     told = gist(part)
     pods = _overview_numbers(part, review)[0]
     title: list[str | Code | Source] = [Code(experiment.name), f" {_status_text(part)}"]
-    title += [": ", *told] if told and told != ("",) else []
-    title += [", pods: ", *pods] if pods else []
+    title += [": ", *told] if told else []
+    title += [" · pods: ", *pods] if pods else []
     return ExperimentPart(
         name=experiment.name,
         mark=mark,
         title=tuple(title),
         why=tuple(_why(part)),
-        notes=tuple(_experiment_notes(part, review)),
-        manifests=tuple(_manifest_part(each, part, review) for each in part.manifests),
+        notes=tuple(_experiment_notes(part)),
+        manifests=()
+        if experiment.status is Status.REMOVED
+        else tuple(_manifest_part(each, part, review) for each in part.manifests),
         log=experiment.log if experiment.status is Status.FAILED else "",
     )
 
@@ -579,17 +601,20 @@ def _why(part: ComparedExperiment) -> Iterator[Line]:
         yield (f"and {len(reasons) - _REASONS} more reasons",)
 
 
-def _experiment_notes(part: ComparedExperiment, review: Review) -> Iterator[Line]:
+def _experiment_notes(part: ComparedExperiment) -> Iterator[Line]:
     experiment = part.experiment
     if experiment.base_error is not None and experiment.status is not Status.FAILED:
         yield ("The base could not be compiled, so nothing is compared: ", experiment.base_error)
     if experiment.status is Status.FAILED:
         yield ("It did not compile, so nothing of it is shown or submitted.",)
     if experiment.status is Status.UNCHANGED:
-        word = "Merging submits it all the same" if review.submit_unchanged else "It is not submitted"
-        yield (f"It could have changed, but its manifests are the same as before. {word}.",)
+        yield ("It could have changed, but its manifests are the same as before.",)
     if experiment.status is Status.REMOVED:
-        yield ("Its source is gone. What it left on the cluster stays there.",)
+        yield ("Its source is gone. What it left on the cluster stays there: ", *_names(part), ".")
+
+
+def _names(part: ComparedExperiment) -> Line:
+    return _codes([f"{each.shown.kind}/{each.shown.name}" for each in part.manifests])
 
 
 def _manifest_part(
@@ -602,10 +627,10 @@ def _manifest_part(
         remark=_remark(each),
         changes=_changes_table(each.changes),
         plan=_plan_table(each) if told else None,
-        notes=tuple((each_reason,) for each_reason in each.plan.unknown) if told and each.plan else (),
+        notes=tuple((reason,) for reason in each.plan.unknown) if told and each.plan else (),
         graphs=each.graphs if told else (),
         digest=_digest(each.base, each.head),
-        yaml=each.yaml if part.experiment.status is not Status.REMOVED else "",
+        yaml=each.yaml,
         yaml_is_diff=each.compared and each.base is not None and each.head is not None,
     )
 
@@ -645,46 +670,46 @@ def _change_cells(change: Change) -> tuple[Line, ...]:
     what: list[str | Code | Source] = [str(change.area)]
     what += [" ", Code(change.name)] if change.name else []
     where: list[str | Code | Source] = []
-    for place in change.places[:_PLACES]:
-        where += [", " if where else "", Code(place)]
+    for number, place in enumerate(change.places[:_PLACES]):
+        source = "" if number else change.source
+        where += [", " if where else "", Source(source, place) if source else Code(place)]
     if (more := len(change.places) - _PLACES) > 0:
         where.append(f" and {more:,} more")
-    if change.source:
-        where += [" " if where else "", Source(change.source)]
     told: Line = (change.note,) if change.note else ()
     old: Line = (Code(change.old),) if change.old is not None else ()
     new: Line = (Code(change.new),) if change.new is not None else ()
-    if told and (old or new) and "→" in change.note:
-        old, new = (), told
-    elif told:
-        new = (*new, *((" " if new else "",) if new else ()), *told)
-    return tuple(what), tuple(where), old, new
+    if told and max(len(change.old or ""), len(change.new or "")) > _SHORT:
+        old, new = (), ()
+    return tuple(what), tuple(where), old, (*new, *((" ", *told) if new and told else told))
 
 
 def _plan_table(each: ComparedManifest) -> Table | None:
     plan, was = each.plan, each.base_plan
     if plan is None:
         return None
-    rows = [Row(cells=(("object",), (Code(plan.kind), " ", Code(plan.name)), _was_name(plan, was)))]
-    rows += [
-        Row(cells=(("schedule",), _codes(plan.schedules), _codes(was.schedules) if was else ()))
-        for _ in [0]
-        if plan.schedules
-    ]
+    old_name = (Code(was.name),) if was and was.name != plan.name else ()
+    rows = [Row(cells=(("object",), old_name, (Code(plan.kind), " ", Code(plan.name))))]
+    if plan.schedules:
+        old = _codes(was.schedules) if was else ()
+        rows.append(Row(cells=(("schedule",), old, _codes(plan.schedules))))
     rows.append(_count_row(_pods_label(plan), plan.pods, was.pods if was else None))
     if plan.parallelism:
-        limit = (f"{plan.parallelism:,}",)
         old = (f"{was.parallelism:,}",) if was and was.parallelism else ()
-        rows.append(Row(cells=(("pods at a time, at most",), limit, old)))
-    for name, amount in _ordered(dict(plan.requests)):
-        rows.append(_amount_row(name, amount, was))
+        rows.append(Row(cells=(("pods at a time, at most",), old, (f"{plan.parallelism:,}",))))
+    rows += [_amount_row(name, amount, was) for name, amount in _ordered(plan.requests)]
     if plan.silent.most != 0:
         label = "pods that request neither CPU nor memory"
         rows.append(_count_row(label, plan.silent, was.silent if was else None))
-    rows.append(
-        _count_row("longest path, in pods", plan.longest_path, was.longest_path if was else None)
-    )
-    return Table(head=("merging starts", "head", "base"), rows=tuple(rows))
+    path = was.longest_path if was else None
+    rows.append(_count_row("longest path, in pods", plan.longest_path, path))
+    return Table(head=(_STARTS[plan.starts], "base", "head"), rows=tuple(rows))
+
+
+_STARTS = {
+    Starts.CREATED: "merging starts",
+    Starts.SCHEDULED: "merging sets a schedule",
+    Starts.APPLIED: "merging applies",
+}
 
 
 def _pods_label(plan: Plan) -> str:
@@ -693,10 +718,6 @@ def _pods_label(plan: Plan) -> str:
         Starts.SCHEDULED: "pods of each run",
         Starts.APPLIED: "pods of each run that uses it",
     }[plan.starts]
-
-
-def _was_name(plan: Plan, was: Plan | None) -> Line:
-    return (Code(was.name),) if was and was.name != plan.name else ()
 
 
 def _codes(values: Sequence[str]) -> Line:
@@ -708,7 +729,7 @@ def _codes(values: Sequence[str]) -> Line:
 
 def _count_row(label: str, now: Count, was: Count | None) -> Row:
     base: Line = (count_text(was),) if was else ()
-    return Row(cells=((label,), (pods_text(now, was),), base))
+    return Row(cells=((label,), base, (pods_text(now, was),)))
 
 
 def _amount_row(name: str, amount: Amount, was: Plan | None) -> Row:
@@ -716,7 +737,7 @@ def _amount_row(name: str, amount: Amount, was: Plan | None) -> Row:
     step = _delta(amount.most, old.most, name) if old else ""
     base: Line = (amount_text(name, old),) if old else (("none",) if was else ())
     return Row(
-        cells=((*_resource(name), " requested in all"), (amount_text(name, amount) + step,), base)
+        cells=((*_resource(name), " requested in all"), base, (amount_text(name, amount) + step,))
     )
 
 
@@ -725,28 +746,26 @@ def _amount_row(name: str, amount: Amount, was: Plan | None) -> Row:
 
 def graph_table(graph: Graph) -> Table:
     """A picture as a table, for readers and places that have no pictures."""
-    before: dict[int, list[int]] = {}
+    before: dict[int, list[str]] = {number: [] for number in range(len(graph.nodes))}
     for start, end in graph.edges:
-        before.setdefault(end, []).append(start)
-    rows = [
-        Row(
-            cells=(
-                (Code(node.name),),
-                (Code(node.runs),),
-                (node_note(node),),
-                _codes([graph.nodes[each].name for each in before.get(number, ())[:_PLACES]])
-                + ((f" and {len(before[number]) - _PLACES} more",) if len(before.get(number, ())) > _PLACES else ()),
-            ),
-            kind=node.state,
-        )
-        for number, node in enumerate(graph.nodes)
-    ]
-    return Table(head=("task", "runs", "", "after"), rows=tuple(rows))
+        before[end].append(graph.nodes[start].name)
+    rows = tuple(_node_row(node, before[number]) for number, node in enumerate(graph.nodes))
+    return Table(head=("task", "runs", "how often", "after"), rows=rows)
+
+
+def _node_row(node: Node, before: Sequence[str]) -> Row:
+    cells = ((Code(node.name),), (Code(node.runs),), (node_note(node),), _few(before))
+    return Row(cells=cells, kind=node.state)
+
+
+def _few(names: Sequence[str]) -> Line:
+    more = len(names) - _PLACES
+    return (*_codes(names[:_PLACES]), *((f" and {more:,} more",) if more > 0 else ()))
 
 
 def node_note(node: Node) -> str:
     """How often a node runs, and whether it does."""
     told = [counted(node.members, "task")] if node.members > 1 else []
     told += [f"{'each ' if told else ''}{node.repeats}"] if node.repeats else []
-    told += ["if"] if node.conditional else []
+    told += ["conditional"] if node.conditional else []
     return ", ".join(told)

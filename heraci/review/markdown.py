@@ -12,9 +12,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
-from heraci.bundle import Finding, Severity, Status, is_inside
+from heraci.bundle import Finding, Severity, Status
 from heraci.comparison import ChangeKind, ComparedExperiment, Graph, Review
 from heraci.review import content
 from heraci.review.budget import Budget, Piece, Worth, fit
@@ -27,14 +26,9 @@ COMMENT = Budget(characters=65_536, utf8_bytes=60_000)
 # 1 MiB is the runner's limit for all that one step writes.
 SUMMARY = Budget(utf8_bytes=1_000_000)
 
-_MARKS = {Mark.GOOD: "✅", Mark.WARN: "⚠️", Mark.BAD: "❌", Mark.QUIET: "➖"}
-_SEVERITIES = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.NOTICE: "ℹ️"}
-_KINDS = {
-    ChangeKind.ADDED: "added",
-    ChangeKind.REMOVED: "removed",
-    ChangeKind.CHANGED: "",
-    ChangeKind.SAME: "",
-}
+_MARKS = {Mark.GOOD: "✅", Mark.WARN: "⚠️", Mark.BAD: "❌", Mark.QUIET: "▫️"}
+_NOTICE = "\N{INFORMATION SOURCE}\N{VARIATION SELECTOR-16}"
+_SEVERITIES = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.NOTICE: _NOTICE}
 
 _CELL = 100
 _NAME = 80
@@ -73,7 +67,7 @@ class _Markdown:
 
     def left_out(self, what: Counter[str]) -> str:
         told = ", ".join(_plural(count, name) for name, count in sorted(what.items()) if name)
-        return f"⚠️ Left out here, because GitHub limits the length: {told}. See {self.elsewhere()}.\n"
+        return f"⚠️ GitHub limits the length. Left out here: {told}. See {self.elsewhere()}.\n"
 
     def elsewhere(self) -> str:
         where = self.review.elsewhere
@@ -93,7 +87,7 @@ class _Markdown:
     def findings(self) -> Iterator[Piece]:
         found = content.ordered_findings(self.review.findings)
         loud = [each for each in found if each.severity is not Severity.NOTICE]
-        first = loud[:_FINDINGS] or list(found[:_FINDINGS])
+        first = list(found) if len(found) <= _FINDINGS else loud[:_FINDINGS] or found[:_FINDINGS]
         rest = [each for each in found if each not in set(first)]
         if first:
             text = "".join(map(self.finding, first))
@@ -213,8 +207,9 @@ class _Markdown:
             )
         name = "YAML diff" if part.yaml_is_diff else "YAML"
         worth = Worth.YAML_DIFF if part.yaml_is_diff else Worth.WHOLE_YAML
-        size = _plural(len(lines), "line")
-        yield self.folded((f"{name}, {size}",), worth, text, what=name, instead=f"{name}, {size}: left out here.\n\n")
+        title = f"{name}, {_plural(len(lines), 'line')}"
+        instead = f"{title}: left out here.\n\n"
+        yield self.folded((title,), worth, text, what=name, instead=instead)
 
     def unchanged(self) -> Iterator[Piece]:
         same = [
@@ -231,7 +226,8 @@ class _Markdown:
             for each in same[:_MORE]
         )
         more = f"- and {len(same) - _MORE:,} more\n" if len(same) > _MORE else ""
-        yield self.folded((title,), Worth.QUIET_SECTION, lines + more, what="list of unchanged experiments")
+        what = "list of unchanged experiments"
+        yield self.folded((title,), Worth.QUIET_SECTION, lines + more, what=what)
 
     def because(self, part: ComparedExperiment) -> Line:
         reasons = part.experiment.reasons
@@ -250,7 +246,8 @@ class _Markdown:
         unfolded: bool = False,
     ) -> Piece:
         opening = f"<details{' open' if unfolded else ''}>"
-        text = f"{opening}\n<summary>{self.html(title)}</summary>\n\n{body.rstrip()}\n\n</details>\n\n"
+        head = f"{opening}\n<summary>{self.html(title)}</summary>\n\n"
+        text = f"{head}{body.rstrip()}\n\n</details>\n\n"
         return Piece(worth=worth, text=text, what=what, instead=instead)
 
     def table(self, table: Table, *, marks: bool = False, kinds: bool = False) -> str:
@@ -259,8 +256,9 @@ class _Markdown:
             for number in range(len(table.head))
             if any(row.cells[number] for row in table.rows)
         ]
-        first = marks or kinds
-        head = [*([""] if first else []), *(table.head[number].capitalize() for number in used)]
+        # Where all rows are of one kind, saying so in each of them is noise.
+        first = marks or (kinds and len({row.kind for row in table.rows}) > 1)
+        head = [*([""] if first else []), *(_capital(table.head[number]) for number in used)]
         lines = [_row(head), _row(["---"] * len(head))]
         for row in table.rows:
             sign = [_sign(row, marks=marks)] if first else []
@@ -280,22 +278,19 @@ class _Markdown:
             for piece in pieces:
                 text = piece if isinstance(piece, str) else self.data(piece, cell=cell)
                 # Two code spans that touch would be one.
-                written.append(f" {text}" if written and written[-1][-1:] == "`" == text[:1] else text)
+                touch = written and written[-1][-1:] == "`" == text[:1]
+                written.append(f" {text}" if touch else text)
         return "".join(written).strip()
 
     def data(self, part: Code | Source, *, cell: bool) -> str:
         most = _CELL if cell else _NAME
         if isinstance(part, Code):
             return code(part.text, most, cell=cell)
-        shown, url = code(part.place, most, cell=cell), self.url(part.place)
+        shown, url = (
+            code(part.shown or part.place, most, cell=cell),
+            content.source_link(self.review, part.place),
+        )
         return f"[{shown}]({url})" if url else shown
-
-    def url(self, place: str) -> str | None:
-        match = re.fullmatch(r"([^:\x00-\x1f]+)(?::(\d+))?", place)
-        if self.review.source_url is None or match is None or not is_inside(match[1]):
-            return None
-        line = f"#L{match[2]}" if match[2] else ""
-        return self.review.source_url + quote(match[1].encode("utf-8", "replace")) + line
 
     def html(self, line: Line) -> str:
         """A line inside of HTML, where Markdown does not reach but GitHub's mentions do."""
@@ -306,7 +301,7 @@ class _Markdown:
                 if isinstance(piece, str):
                     written.append(html.escape(piece))
                 else:
-                    shown = piece.text if isinstance(piece, Code) else piece.place
+                    shown = piece.text if isinstance(piece, Code) else piece.shown or piece.place
                     written.append(f"<code>{html.escape(clean(shown, _NAME))}</code>")
         return "".join(written).strip()
 
@@ -335,7 +330,11 @@ def fence(text: str, language: str) -> str:
 def _sign(row: Row, *, marks: bool) -> str:
     if marks:
         return _MARKS[row.mark] if row.mark else ""
-    return _KINDS[row.kind] if row.kind else ""
+    return str(row.kind) if row.kind and row.kind is not ChangeKind.SAME else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _row(cells: Sequence[str]) -> str:

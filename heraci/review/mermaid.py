@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from heraci.comparison import ChangeKind, Graph, Node
 from heraci.review.content import node_note
+from heraci.review.drawing import ranks_of
 from heraci.review.text import clean
 
 _MOST_NODES = 60
@@ -40,7 +41,7 @@ def drawn(graphs: Sequence[Graph]) -> tuple[Graph, ...]:
 
 
 def mermaid(graphs: Sequence[Graph]) -> str:
-    """All pictures of a manifest as one flowchart, each in a box of its own if there are several."""
+    """All pictures of a manifest as one flowchart, in boxes if there are several."""
     lines = [f"flowchart {_direction(graphs)}"]
     used = {node.state for graph in graphs for node in graph.nodes}
     lines += [f"classDef {state} {style}" for state, style in _STYLES.items() if state in used]
@@ -59,14 +60,7 @@ def _direction(graphs: Sequence[Graph]) -> str:
 
 
 def _width(graph: Graph) -> int:
-    ranks = [0] * len(graph.nodes)
-    for _ in range(len(graph.nodes)):
-        moved = False
-        for start, end in graph.edges:
-            if ranks[end] <= ranks[start] < len(graph.nodes):
-                ranks[end], moved = ranks[start] + 1, True
-        if not moved:
-            break
+    ranks = ranks_of(len(graph.nodes), graph.edges)
     return max((ranks.count(each) for each in set(ranks)), default=0)
 
 

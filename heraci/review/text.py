@@ -23,9 +23,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A place in the repository: `FILE`, `FILE:LINE`."""
+    """A place in the repository, `FILE` or `FILE:LINE`, and what is shown for it if not that."""
 
     place: str
+    shown: str = ""
 
 
 Part = str | Code | Source
@@ -82,6 +83,7 @@ _TELLING = re.compile(
 )
 # What begins a list, a heading or a quotation at the start of a line.
 _OPENS = re.compile(r"[-+]|\d{1,9}[.)]|[=-]+")
+_AROUND = re.compile(r"([(\"']*)(.*?)([ ,;.:!?\"']*)", re.DOTALL)
 _QUOTED = re.compile(r"`([^`\n]+)`")
 
 
@@ -117,13 +119,18 @@ def _words(text: str, *, first: bool) -> Iterator[str | Code]:
         yield "".join(plain)
 
 
-def _code(suspect: list[str], plain: list[str]) -> Iterator[Code]:
-    """Give the suspect words together; a mark at their end belongs to the sentence."""
+def _code(suspect: list[str], plain: list[str]) -> Iterator[str | Code]:
+    """Give the suspect words together; the marks around them belong to the sentence."""
     if suspect:
-        joined = "".join(suspect)
-        code = joined.rstrip(" ,;.:!?") or joined.rstrip()
-        yield Code(code)
-        plain.extend(joined[len(code) :])
+        match = _AROUND.fullmatch("".join(suspect))
+        assert match is not None, "it matches any text"
+        before, inside, after = match.groups()
+        if "(" not in inside and inside.endswith(")"):
+            inside, after = inside[:-1], f"){after}"
+        if before:
+            yield before
+        yield Code(inside)
+        plain.extend(after)
         suspect.clear()
 
 
