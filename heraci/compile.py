@@ -28,6 +28,7 @@ from heraci.compile_workers import Ended, Limits, Task, Workers
 
 KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
 _MOST_ROUNDS = 6
+_LONGEST_MESSAGE = 20_000
 _PLACEHOLDER_KUBECONFIG = f"""\
 apiVersion: v1
 kind: Config
@@ -37,7 +38,7 @@ clusters: [{{name: {PLACEHOLDER}, cluster: {{server: "{PLACEHOLDER_SERVER}"}}}}]
 users: [{{name: {PLACEHOLDER}, user: {{token: {PLACEHOLDER_TOKEN}}}}}]
 """
 _SECRET_NAME = re.compile(
-    r"token|secret|passw|credential|api_?key|private_?key|access_?key|auth|kubeconfig", re.I
+    r"token|secret|passw|credential|api_?key|private_?key|access_?key|auth|kubeconfig", re.IGNORECASE
 )
 # What well-known credentials look like; the key is looked for first, which costs next to nothing.
 _SECRET_VALUES = {
@@ -206,6 +207,7 @@ class Compiler:
         try:
             for task, ended in self._workers.run(next_task):
                 attempt = running.pop(task.label)
+                ended = _checked(ended)
                 if missing := attempt.missing(ended):
                     attempts.appendleft(attempt.with_files(missing))
                     continue
@@ -226,8 +228,8 @@ class Compiler:
             return replace(_failed(request, finding), log=ended.log)
         try:
             outcome = reader.read(ended.result, ended.log)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            finding = _finding(request, "compile-failed", f"sent what is no result: {error}")
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            finding = _finding(request, "compile-failed", f"sent what is no result: {error!r:.300}")
             return replace(_failed(request, finding), log=ended.log)
         return replace(
             outcome,
@@ -381,7 +383,7 @@ class _Reader:
         return Finding(
             rule=str(data["rule"]),
             severity=Severity(data["severity"]),
-            message=str(data["message"]),
+            message=str(data["message"])[:_LONGEST_MESSAGE],
             experiment=self.request.name,
             file=str(data["file"] or self.request.path),
             line=line if isinstance(line, int) and line > 0 else None,
@@ -397,8 +399,8 @@ class _Reader:
         self.check_secrets(content, sources)
         return Manifest(
             kind=str(kind),
-            name=str(name),
-            namespace=meta.get("namespace"),
+            name=_text(name) or "",
+            namespace=_text(meta.get("namespace")),
             digest=document.digest(content),
             document=content,
             file=f"{self.request.name}.yaml",
@@ -417,7 +419,9 @@ class _Reader:
                 "Put it in a Secret on the cluster and refer to that.",
                 sources,
             )
-        elif found := next((k for k, e in _SECRET_VALUES.items() if k in text and e.search(text)), ""):
+        elif found := next(
+            (k for k, e in _SECRET_VALUES.items() if k in text and e.search(text)), ""
+        ):
             self.find(
                 "credential-in-manifest",
                 f"holds what looks like a credential ({found}…). "
@@ -443,14 +447,57 @@ class _Reader:
             kind=str(data["kind"]),
             name=str(data["name"]),
             api_version=str(data.get("api_version") or "v1"),
-            namespace=data.get("namespace"),
+            namespace=_text(data.get("namespace")),
             keys=tuple(map(str, data.get("keys") or ())),
             access=tuple(map(str, data.get("access") or ())),
-            storage=data.get("storage"),
+            storage=_text(data.get("storage")),
             origin=Origin(data.get("origin") or "compiling"),
-            source=data.get("source"),
+            source=_text(data.get("source")),
             optional=bool(data.get("optional")),
         )
+
+
+_RESULT: Mapping[str, type | tuple[type, ...]] = {
+    "documents": list,
+    "requirements": list,
+    "findings": list,
+    "touched": list,
+    "error": (dict, type(None)),
+    "hera": (str, type(None)),
+    "python": str,
+}
+
+
+def _checked(ended: Ended) -> Ended:
+    """Let only a result pass that has the shape of one: a script can write there itself."""
+    result = ended.result
+    if result is None:
+        return ended
+    wrong = [name for name, kind in _RESULT.items() if not isinstance(result.get(name), kind)]
+    if not wrong and not all(isinstance(path, str) for path in result["touched"]):
+        wrong = ["touched"]
+    if not wrong:
+        return replace(ended, result=_printable(result))
+    kind = type(result.get(wrong[0])).__name__
+    failure = ended.failure or f"sent what is no result: {wrong[0]} of type {kind}"
+    return replace(ended, result=None, failure=failure)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{value!r:.60} where a text is wanted")
+
+
+def _printable(result: dict[str, Any]) -> dict[str, Any]:
+    """Replace lone surrogates, which no file and no terminal takes; paths need theirs to be found."""
+    try:
+        json.dumps(result, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        rest = json.dumps({**result, "touched": []}, ensure_ascii=False)
+        cleaned: dict[str, Any] = json.loads(rest.encode("utf-8", "replace"))
+        return {**cleaned, "touched": result["touched"]}
+    return result
 
 
 def _finding(request: Request, rule: str, message: str) -> Finding:
@@ -494,7 +541,9 @@ def _preserve(outcome: Outcome) -> str:
         "hera": outcome.hera,
         "pins": outcome.pins,
     }
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    # A path need not be text; as JSON's own escape it survives.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _revive(request: Request, data: dict[str, Any]) -> Outcome:
@@ -632,5 +681,3 @@ def _key(request: Request, environment: Environment) -> str:
 def changed(base: Outcome, head: Outcome) -> bool:
     """Tell whether two outcomes would start different things on the cluster."""
     return [each.digest for each in base.manifests] != [each.digest for each in head.manifests]
-
-

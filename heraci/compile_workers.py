@@ -222,7 +222,8 @@ class Workers:
 
     def _finish(self, task: Task, place: Path, answer: dict[str, Any]) -> Ended:
         folder = place.parent
-        log = _read_log(folder / "log")
+        # The same each time, wherever it ran.
+        log = _read_log(folder / "log").replace(f"{place}/repository/", "")
         failure = _failure(answer, task.limits, log)
         result = None
         try:
