@@ -13,8 +13,9 @@ if False:  # not even the typing module is loaded for `heraci --help`
     from typing import Any
 
     from heraci.bundle import Bundle
-    from heraci.pipeline import Progress, Selection, Workspace
+    from heraci.bundling import Progress
     from heraci.settings import Settings
+    from heraci.workspace import Selection, Workspace
 
 _DESCRIPTION = "GitOps for numerical experiments written in Python with Hera."
 _EPILOG = """\
@@ -43,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("heraci: ended from outside", file=sys.stderr)
         return 143
     except BrokenPipeError:  # `heraci list | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing is left to close it
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - nothing is left to close it
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes an exit code
         from heraci.errors import HeraciError
 
         if isinstance(error, HeraciError):
@@ -197,7 +198,9 @@ _SWITCH: Mapping[str, Any] = {"action": argparse.BooleanOptionalAction, "default
 
 def _add_common(made: argparse.ArgumentParser) -> None:
     group = made.add_argument_group("settings")
-    group.add_argument("--target", metavar="NAME", help="the cluster, a [targets.NAME] of heraci.toml")
+    group.add_argument(
+        "--target", metavar="NAME", help="the cluster, a [targets.NAME] of heraci.toml"
+    )
     group.add_argument(
         "--experiments-dir", metavar="DIR", help="where experiments are (default: experiments)"
     )
@@ -232,20 +235,24 @@ def _add_compiling(made: argparse.ArgumentParser) -> None:
         dest="arguments",
         metavar="NAME=VALUE",
         action="append",
-        help="an input, or an argument of the experiment's own parser; EXPERIMENT:NAME=VALUE for one",
+        help="an input, or an argument of its own parser; EXPERIMENT:NAME=VALUE for one of them",
     )
     group.add_argument("--jobs", metavar="N", help="how many to compile at the same time")
     group.add_argument(
         "--compile-timeout", metavar="SECONDS", help="for each experiment (default: 60)"
     )
-    group.add_argument("--compile-memory", metavar="SIZE", help="for each experiment (default: 4GiB)")
+    group.add_argument(
+        "--compile-memory", metavar="SIZE", help="for each experiment (default: 4GiB)"
+    )
     group.add_argument(
         "--allow-network", **_SWITCH, help="let experiments use the network (default: no)"
     )
     group.add_argument(
         "--pin-randomness", **_SWITCH, help="draw random names the same each time (default: yes)"
     )
-    group.add_argument("--pass-environ", metavar="NAMES", help="variables that experiments may read")
+    group.add_argument(
+        "--pass-environ", metavar="NAMES", help="variables that experiments may read"
+    )
     group.add_argument(
         "--dependencies-from", metavar="FILES", help="requirement files to take for all experiments"
     )
@@ -266,8 +273,8 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _open(arguments: argparse.Namespace) -> tuple[Settings, Workspace]:
-    from heraci.pipeline import Workspace
     from heraci.settings import Settings
+    from heraci.workspace import Workspace
 
     directory = Path.cwd()
     flags = _flags(arguments)
@@ -279,13 +286,13 @@ def _open(arguments: argparse.Namespace) -> tuple[Settings, Workspace]:
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:
-    from heraci.pipeline import Selection
+    from heraci.workspace import Selection
 
     return Selection(names=tuple(arguments.experiments), every=arguments.all)
 
 
 def _run_compile(arguments: argparse.Namespace) -> int:
-    from heraci import pipeline
+    from heraci import bundle_folder, pipeline
 
     settings, workspace = _open(arguments)
     with workspace, _Progress(settings) as progress:
@@ -294,7 +301,7 @@ def _run_compile(arguments: argparse.Namespace) -> int:
         sys.stdout.write("---\n".join(each.text for each in result.experiments if each.text))
         _show(result, settings, None, sys.stderr)
     else:
-        pipeline.write_bundle(result, Path(settings.output))
+        bundle_folder.write(result, Path(settings.output))
         _show(result, settings, str(settings.output), sys.stdout)
     return _exit_code(result)
 
@@ -310,22 +317,22 @@ def _run_list(arguments: argparse.Namespace) -> int:
 
 
 def _run_init(arguments: argparse.Namespace) -> int:
-    from heraci import pipeline
+    from heraci import init
 
     settings, workspace = _open(arguments)
     with workspace:
-        for path in pipeline.init(settings, workspace, arguments.name):
+        for path in init.write(settings, workspace, arguments.name):
             print(f"wrote {os.path.relpath(path)}")
     print(f"\nNow run: heraci compile {arguments.name}")
     return 0
 
 
 def _run_doctor(arguments: argparse.Namespace) -> int:
-    from heraci import pipeline
+    from heraci import doctor
 
     settings, workspace = _open(arguments)
     with workspace:
-        checks = pipeline.examine(settings, workspace)
+        checks = doctor.examine(settings, workspace)
     if settings.format == "json":
         import json
 
@@ -340,7 +347,7 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
 
 
 def _run_completion(arguments: argparse.Namespace) -> int:
-    import shtab
+    import shtab  # only here: it is for shells, not for every start
 
     print(shtab.complete(parser(), shell=arguments.shell))
     return 0
@@ -363,7 +370,7 @@ def _show(result: Bundle, settings: Settings, output: str | None, stream: Any) -
     colour = stream.isatty() and "NO_COLOR" not in os.environ
     print(report.text(result, output, colour=colour), file=stream)
     if settings.format == "github":
-        print("\n".join(report.annotations(result.findings)), file=stream)
+        print("\n".join(report.commands(result.findings)), file=stream)
 
 
 def _exit_code(result: Bundle) -> int:

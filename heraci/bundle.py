@@ -170,7 +170,7 @@ class Bundle:
 
 def plain(value: Any) -> Any:
     """Turn a value of this module into JSON's types, leaving out what stands at its default."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         record = {}
         for name, default in _defaults(type(value)):
             item = getattr(value, name)
@@ -185,7 +185,7 @@ def plain(value: Any) -> Any:
 
 
 @cache
-def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     """Give the fields of a value with their defaults, MISSING where there is none."""
     return tuple(
         (each.name, each.default if each.default_factory is MISSING else each.default_factory())
@@ -251,7 +251,7 @@ def read_index(text: str | bytes, origin: str) -> dict[str, Any]:
     """Parse `bundle.json` and check that it is one; BundleError names `origin`."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{origin} is not JSON: {error}. Compile again to renew it.") from error
     found = data.get("schema") if isinstance(data, dict) else None
     if found != SCHEMA:
@@ -271,19 +271,16 @@ def load(folder: Path) -> Bundle:
     from pydantic import TypeAdapter, ValidationError  # not at import: `--help` must stay light
 
     path = folder / INDEX
-    try:
-        data = read_index(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise BundleError(
-            f"{path} does not exist: {folder} holds no bundle. Run `heraci compile` first."
-        ) from None
+    data = _read(path)
     data.pop("schema")
     files: dict[str, list[Any]] = {}
-    for experiment in data.get("experiments", ()):
-        for manifest in experiment.get("manifests", ()):
-            manifest["document"] = _document(folder, manifest, files)
     try:
+        for experiment in data.get("experiments", ()):
+            for manifest in experiment.get("manifests", ()):
+                manifest["document"] = _document(folder, manifest, files)
         bundle = TypeAdapter(Bundle).validate_python(data)
+    except (AttributeError, TypeError) as error:
+        raise BundleError(f"{path} is not made as {SCHEMA} says: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(each) for each in first["loc"])
@@ -292,6 +289,19 @@ def load(folder: Path) -> Bundle:
         for manifest in (*experiment.manifests, *experiment.base_manifests):
             _check_digest(path, manifest)
     return bundle
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.is_symlink():
+            raise BundleError(f"{path} is a link, a bundle holds plain files only")
+        return read_index(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise BundleError(
+            f"{path} does not exist: {path.parent} holds no bundle. Run `heraci compile` first."
+        ) from None
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _document(folder: Path, manifest: Any, files: dict[str, list[Any]]) -> Any:
@@ -306,10 +316,8 @@ def _document(folder: Path, manifest: Any, files: dict[str, list[Any]]) -> Any:
             files[name] = document.load(path.read_bytes())
         except OSError as error:
             raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise BundleError(f"{path} is not UTF-8 text") from error
-        except document.YAMLError as error:
-            raise BundleError(f"{path} is not YAML: {error}") from error
+        except (ValueError, document.YAMLError) as error:
+            raise BundleError(f"{path} is not YAML that heraci wrote: {error}") from error
     documents, number = files[name], manifest.get("index", 0)
     if not isinstance(number, int) or not 0 <= number < len(documents):
         raise BundleError(f"{folder / name} holds no document {number}")
@@ -317,7 +325,13 @@ def _document(folder: Path, manifest: Any, files: dict[str, list[Any]]) -> Any:
 
 
 def _check_digest(path: Path, manifest: Manifest) -> None:
-    if (found := document.digest(manifest.document)) != manifest.digest:
+    try:
+        found = document.digest(manifest.document)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{path}: {manifest.kind}/{manifest.name} holds what no manifest can hold: {error}"
+        ) from error
+    if found != manifest.digest:
         raise BundleError(
             f"{path}: {manifest.kind}/{manifest.name} has the digest {found}, "
             f"the index says {manifest.digest}: the bundle was changed after it was compiled."
@@ -328,3 +342,48 @@ def is_inside(path: str) -> bool:
     """Tell whether a POSIX path, taken literally, stays inside the folder it is relative to."""
     pure = PurePosixPath(path)
     return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema of `bundle.json`, which `docs/bundle.schema.json` publishes."""
+    from pydantic import TypeAdapter
+
+    schema = _without_null(TypeAdapter(Bundle).json_schema())
+    kinds = schema.pop("$defs")
+    for each in (schema, *kinds.values()):
+        if each["type"] == "object":
+            each["additionalProperties"] = False
+    experiment = kinds["CompiledExperiment"]["properties"]
+    experiment.pop("text")
+    base = kinds.pop("Manifest")
+    base["properties"]["digest"] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+    base["properties"]["file"] = {"type": "string", "pattern": _INSIDE}
+    # The head's documents are in the YAML files, the base's are here.
+    head = {**base, "properties": {**base["properties"]}, "required": ["kind", "name", "digest"]}
+    head["required"].append("file")
+    del head["properties"]["document"]
+    experiment["manifests"]["items"] = {"$ref": "#/$defs/Manifest"}
+    experiment["base_manifests"]["items"] = {"$ref": "#/$defs/BaseManifest"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA,
+        **schema,
+        "properties": {"schema": {"const": SCHEMA}, **schema["properties"]},
+        "required": ["schema", "experiments", "findings"],
+        "$defs": {**kinds, "Manifest": head, "BaseManifest": base},
+    }
+
+
+_INSIDE = r"^(?!/)(?!(.*/)?\.\.(/|$))"
+
+
+def _without_null(node: Any) -> Any:
+    """Take out what `bundle.json` never holds: a null is left out, like every default."""
+    if isinstance(node, list):
+        return [_without_null(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "anyOf" in node:
+        (node,) = (each for each in node["anyOf"] if each != {"type": "null"})
+    kept = {key: each for key, each in node.items() if key not in ("title", "default")}
+    return {key: _without_null(each) for key, each in kept.items()}

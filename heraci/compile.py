@@ -17,7 +17,7 @@ from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from posixpath import dirname
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from heraci import __version__, document
 from heraci.bundle import Finding, LazyDocument, Manifest, Origin, Requirement, Severity, plain
@@ -38,7 +38,7 @@ clusters: [{{name: {PLACEHOLDER}, cluster: {{server: "{PLACEHOLDER_SERVER}"}}}}]
 users: [{{name: {PLACEHOLDER}, user: {{token: {PLACEHOLDER_TOKEN}}}}}]
 """
 _SECRET_NAME = re.compile(
-    r"token|secret|passw|credential|api_?key|private_?key|access_?key|auth|kubeconfig", re.IGNORECASE
+    r"token|secret|passw|credential|(api|private|access)_?key|auth|kubeconfig", re.IGNORECASE
 )
 # What well-known credentials look like; the key is looked for first, which costs next to nothing.
 _SECRET_VALUES = {
@@ -97,7 +97,7 @@ class Request:
     python: str | None = None
     pin_randomness: bool = True
     allow_network: bool = False
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ class Compiler:
         self._cache = cache
         self._secrets = [each for each in secrets if len(each) >= 8]
 
-    def __enter__(self) -> Compiler:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -300,11 +300,12 @@ class _Attempt:
         touched = (ended.result or {}).get("touched") or []
         if not isinstance(touched, list) or self.round >= _MOST_ROUNDS:
             return []
-        files = self.request.tree.files
+        tree: Any = self.request.tree
+        files = tree.files
         asked = {path for path in touched if isinstance(path, str)} - self.staged
         found = {path for path in asked if path in files}
         # A folder that was listed or looked for: what lies directly in it.
-        folders = (asked - found) & _tree_folders(self.request.tree) if asked - found else set()
+        folders = (asked - found) & _tree_folders(tree) if asked - found else set()
         if folders:
             found |= {path for path in files if dirname(path) in folders}
             found |= _first_below(files, folders)
@@ -371,8 +372,8 @@ class _Reader:
     def nothing_built(self, log: str) -> None:
         message = (
             "built no workflow. Define one at module level, call create() under "
-            '`if __name__ == "__main__":`, or derive a class from heraci.Experiment; a function that '
-            "makes it is named as `path:function` in heraci.toml."
+            '`if __name__ == "__main__":`, or derive a class from heraci.Experiment; a function '
+            "that makes it is named as `path:function` in heraci.toml."
         )
         severity = Severity.ERROR if self.request.strict else Severity.WARNING
         finding = _finding(self.request, "no-workflow", _with_log(message, log))
@@ -490,7 +491,7 @@ def _text(value: Any) -> str | None:
 
 
 def _printable(result: dict[str, Any]) -> dict[str, Any]:
-    """Replace lone surrogates, which no file and no terminal takes; paths need theirs to be found."""
+    """Replace lone surrogates, which no file and no terminal takes; paths need theirs."""
     try:
         json.dumps(result, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -566,7 +567,7 @@ def _read_manifest(data: dict[str, Any]) -> Manifest:
 
 
 def _read_requirement(data: dict[str, Any]) -> Requirement:
-    lists = {name: tuple(data[name]) for name in ("keys", "access") if name in data}
+    lists: dict[str, Any] = {name: tuple(data[name]) for name in ("keys", "access") if name in data}
     origin = Origin(data.get("origin", Origin.MANIFEST))
     return Requirement(**{**data, **lists, "origin": origin})
 
@@ -615,8 +616,8 @@ def _folders(files: Iterable[str]) -> set[str]:
 
 
 @lru_cache(maxsize=4)
-def _tree_folders(tree: Tree) -> set[str]:
-    return _folders(tree.files)
+def _tree_folders(tree: Any) -> frozenset[str]:
+    return frozenset(_folders(tree.files))
 
 
 def _first_below(files: Iterable[str], folders: set[str]) -> set[str]:
@@ -678,6 +679,6 @@ def _key(request: Request, environment: Environment) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
-def changed(base: Outcome, head: Outcome) -> bool:
+def differ(base: Outcome, head: Outcome) -> bool:
     """Tell whether two outcomes would start different things on the cluster."""
     return [each.digest for each in base.manifests] != [each.digest for each in head.manifests]

@@ -26,7 +26,9 @@ from heraci.compile_workers import Ended, Limits, Task, Workers
 REQUIREMENTS = ("requirements.txt", "pyproject.toml")
 _SCRIPT_BLOCK = re.compile(rb"^# /// script\s*$(.*?)^# ///\s*$", re.MULTILINE | re.DOTALL)
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)", re.MULTILINE)
-_LOCAL = re.compile(r"^\s*(?:-e\s|--editable|\.|file:|[\w.\[\],-]+\s*@\s*(?:file:|\.))", re.MULTILINE)
+_LOCAL = re.compile(
+    r"^\s*(?:-e\s|--editable|\.|file:|[\w.\[\],-]+\s*@\s*(?:file:|\.))", re.MULTILINE
+)
 # Installing may take long and write much; building may start many compilers.
 _LIMITS = Limits(seconds=900, memory=None, file_size=8 << 30, open_files=4096, processes=512)
 # What an installer needs to find packages; each is looked through for credentials first.
@@ -179,9 +181,7 @@ class Environments:
                 _move(new, target)
         return target
 
-    def prepare(
-        self, questions: Sequence[Wanted], workers: Workers
-    ) -> list[Environment | Finding]:
+    def prepare(self, questions: Sequence[Wanted], workers: Workers) -> list[Environment | Finding]:
         """Give each question's environment, installing what is not there, or a finding."""
         answers: list[Environment | Finding | str] = []
         missing: dict[str, tuple[Declaration, str]] = {}
@@ -209,7 +209,9 @@ class Environments:
     def _sources(self) -> dict[str, Wanted]:
         return {}
 
-    def _answer(self, answer: Environment | Finding | str, question: Wanted) -> Environment | Finding:
+    def _answer(
+        self, answer: Environment | Finding | str, question: Wanted
+    ) -> Environment | Finding:
         if not isinstance(answer, str):
             return answer
         known = self._known[answer]
@@ -353,9 +355,7 @@ def _declaration(question: Wanted) -> Declaration | Finding:
     """Read what an experiment declares; a finding where it cannot be read."""
     tree, file = question.tree, question.dependencies
     if file is None:
-        return Declaration(
-            file=question.path, requirements={}, names=(), python=question.python
-        )
+        return Declaration(file=question.path, requirements={}, names=(), python=question.python)
     content = tree.read_many([file])[file]
     try:
         if file.endswith(".toml"):
@@ -395,7 +395,9 @@ def _from_block(file: str, content: bytes) -> Declaration:
 
 
 def _from_list(file: str, dependencies: Any, python: Any) -> Declaration:
-    if not isinstance(dependencies, list) or not all(isinstance(each, str) for each in dependencies):
+    if not isinstance(dependencies, list) or not all(
+        isinstance(each, str) for each in dependencies
+    ):
         raise ValueError("its dependencies are no list of strings")
     text = "\n".join(_without_heraci(dependencies)) + "\n"
     return Declaration(

@@ -29,7 +29,9 @@ def main() -> None:
         _run(*install, "--python", str(python.absolute()), *files, folder="requirements")
     if not _is_there(uv, python, "hera"):
         _run(*install, "--python", str(python), wanted["hera"])
-    pins = [each for each in _run(uv, "pip", "freeze", "--python", str(python)).splitlines() if each]
+    pins = [
+        each for each in _run(uv, "pip", "freeze", "--python", str(python)).splitlines() if each
+    ]
     version = _run(str(python), "-c", "import platform; print(platform.python_version())").strip()
     with os.fdopen(4, "w") as file:
         json.dump({"pins": pins, "python": version}, file)

@@ -44,9 +44,7 @@ def text(bundle: Bundle, output: str | None, *, colour: bool = False) -> str:
     """Show what became of each experiment, then the findings, then a summary."""
     shown = [each for each in bundle.experiments if each.status is not Status.UNAFFECTED]
     width = min(40, max((len(each.name) for each in shown), default=0))
-    lines = [
-        line for each in shown for line in _experiment(each, width, output, colour=colour)
-    ]
+    lines = [line for each in shown for line in _experiment(each, width, output, colour=colour)]
     if bundle.findings and lines:
         lines.append("")
     lines += [line for each in bundle.findings for line in finding(each, colour=colour)]
@@ -70,7 +68,8 @@ def _experiment(
     if len(reasons) > 3:
         yield f"{'':11}{'':{width}}  and {len(reasons) - 3} more reasons"
     if experiment.base_error:
-        yield f"{'':11}{'':{width}}  the base does not compile: {_first_line(experiment.base_error)}"
+        told = _first_line(experiment.base_error)
+        yield f"{'':11}{'':{width}}  the base does not compile: {told}"
 
 
 def _first_line(message: str) -> str:
@@ -127,13 +126,13 @@ def as_json(bundle: Bundle) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False)
 
 
-def annotations(findings: Sequence[Finding]) -> list[str]:
+def commands(findings: Sequence[Finding]) -> list[str]:
     """Write findings as the runner's commands, so that GitHub shows them beside the lines."""
-    commands = []
+    lines = []
     for severity in Severity:
         chosen = [each for each in findings if each.severity is severity][:_MOST_ANNOTATIONS]
-        commands += [_command(each) for each in chosen]
-    return commands
+        lines += [_command(each) for each in chosen]
+    return lines
 
 
 def _command(each: Finding) -> str:

@@ -1,0 +1,333 @@
+"""Where heraci works: its repository or folder, both ends of a comparison, and what is chosen."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from heraci import changes, git
+from heraci.bundle import Finding, Severity
+from heraci.changes import Affected, Change, Experiment
+from heraci.errors import HeraciError, SettingsError
+from heraci.settings import Settings
+
+TOML = "heraci.toml"
+PYPROJECT = "pyproject.toml"
+SETTINGS_FILES = (TOML, PYPROJECT, "hera.config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which experiments a command is about: names or paths, all of them, or the affected ones."""
+
+    names: tuple[str, ...] = ()
+    every: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The two ends of a comparison, with the settings that hold at each of them."""
+
+    head: changes.Tree
+    settings: Settings
+    range: git.Range
+    commit: str | None
+    dirty: bool
+    base: changes.Tree | None = None
+    base_settings: Settings | None = None
+
+
+class Workspace:
+    """The folder that heraci works in: its repository, or just a folder; a context manager."""
+
+    def __init__(
+        self, directory: Path, environ: Mapping[str, str], flags: Mapping[str, Any]
+    ) -> None:
+        self.directory = directory
+        self.environ = environ
+        self.flags = flags
+        self._stack = ExitStack()
+        self.repository: git.Repository | None = None
+
+    def __enter__(self) -> Self:
+        self.repository = git.Repository.open(self.directory)
+        if self.repository is not None:
+            self._stack.callback(self.repository.close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths in findings and bundles are relative to."""
+        return self.repository.root if self.repository else self.directory
+
+    def inside(self, path: Path) -> str:
+        """Give a folder's path relative to the root; it must lie inside."""
+        full = Path(os.path.normpath(self.directory / path))
+        for root in (self.root, self.root.resolve()):
+            if full.is_relative_to(root):
+                return full.relative_to(root).as_posix()
+        resolved = full.resolve()
+        if resolved.is_relative_to(self.root.resolve()):
+            return resolved.relative_to(self.root.resolve()).as_posix()
+        raise SettingsError(
+            f"{path} lies outside {self.root}: experiments-dir names a folder inside the repository"
+        )
+
+    def compare(self, settings: Settings, selection: Selection) -> Compared:
+        """Find out what is compared with what."""
+        if self.repository is None:
+            if settings.base or settings.head:
+                raise SettingsError(
+                    f"{self.directory} is in no Git repository: "
+                    "--base and --head have no meaning here"
+                )
+            output = os.path.relpath(self.directory / settings.output, self.directory)
+            folder = git.Folder(self.directory, output=output)
+            whole = git.Range(kind="all")
+            return Compared(head=folder, settings=settings, range=whole, commit=None, dirty=False)
+        asked = self._range(settings, selection)
+        compares = asked.kind not in ("all", "nothing")
+        if compares:
+            base, head = self.repository.trees(asked)
+        else:
+            base = None
+            commit_only = asked.head is not None
+            head = (
+                self.repository.commit_tree(asked.head)
+                if commit_only
+                else self.repository.work_tree()
+            )
+        return Compared(
+            head=head,
+            settings=settings,
+            range=asked,
+            commit=asked.head or self.repository.head_commit(),
+            dirty=self.repository.is_dirty(head),
+            base=base,
+            base_settings=self._settings_of(base, head, settings) if base is not None else None,
+        )
+
+    def _range(self, settings: Settings, selection: Selection) -> git.Range:
+        assert self.repository is not None
+        named = settings.base or settings.head
+        if (selection.every or selection.names) and not named:
+            return git.Range(kind="all")
+        if not named and self.environ.get("GITHUB_EVENT_PATH"):
+            payload = _read_event(Path(self.environ["GITHUB_EVENT_PATH"]))
+            return git.event_range(self.environ, payload, self.repository)
+        return git.range_between(self.repository, settings.base, settings.head)
+
+    def _settings_of(self, base: changes.Tree, head: changes.Tree, settings: Settings) -> Settings:
+        """Give the settings that held at the base: its files, this run's flags and target."""
+        if all(base.files.get(name) == head.files.get(name) for name in SETTINGS_FILES):
+            return settings
+        text = _project_text(base)
+        flags = {**self.flags, "target": settings.target}
+        try:
+            return Settings.load(flags, environ=self.environ, project_file=(TOML, text))
+        except SettingsError:
+            return settings  # the target may be new, or its file was broken: compare with today's
+
+
+def _project_text(tree: changes.Tree) -> str:
+    """Give the text of a tree's heraci.toml, or of what [tool.heraci] holds instead."""
+    if TOML in tree.files:
+        return tree.read_many([TOML])[TOML].decode(errors="replace")
+    if PYPROJECT not in tree.files:
+        return ""
+    text = tree.read_many([PYPROJECT])[PYPROJECT].decode(errors="replace")
+    if "[tool.heraci" not in text:
+        return ""
+    try:
+        tomllib.loads(text)
+    except ValueError:
+        return ""
+    # The tables keep their names but for the prefix, which is all that tells the two files apart.
+    lines = text.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("[tool.heraci"))
+    kept, inside = [], False
+    for line in lines[start:]:
+        if line.startswith("["):
+            inside = line.startswith(("[tool.heraci]", "[tool.heraci."))
+        if inside and line != "[tool.heraci]":
+            kept.append(line.replace("[tool.heraci.", "[", 1))
+    return "\n".join(kept)
+
+
+def _read_event(path: Path) -> dict[str, Any]:
+    try:
+        payload = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise HeraciError(f"the event's payload {path} cannot be read: {error}") from error
+    return payload if isinstance(payload, dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What is to be compiled, with why; and what is known of all the others."""
+
+    affected: tuple[Affected, ...]
+    untouched: tuple[Experiment, ...] = ()
+    everything: tuple[Experiment, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    compared: bool = False
+
+
+def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen:
+    """Choose the experiments that a command is about."""
+    folder = where.inside(compared.settings.experiments_dir)
+    entries = _entries(compared.settings)
+    everything = changes.find_experiments(compared.head, folder, entries)
+    findings = _unknown_tables(compared.settings, everything) + tuple(
+        Finding(
+            rule="entry-missing",
+            severity=Severity.ERROR,
+            message=f"heraci.toml names {entries[name]}, which does not exist",
+            experiment=name,
+            file=TOML,
+        )
+        for name in changes.missing_entries(compared.head, entries)
+    )
+    if compared.base is None or compared.base_settings is None:
+        reason = ("named",) if selection.names else ()
+        affected = tuple(
+            Affected(experiment=each, status=Change.MODIFIED, reasons=reason)
+            for each in _named(everything, selection.names, where)
+        )
+        if compared.range.kind == "nothing":
+            affected = ()
+        return Chosen(affected=affected, everything=everything, findings=findings)
+    found = changes.affected_experiments(
+        compared.base,
+        compared.head,
+        folder,
+        entries=entries,
+        base_entries=_entries(compared.base_settings),
+        known=_known(compared, where),
+    )
+    if selection.names or selection.every:
+        found = _with_unaffected(found, everything, selection, where)
+    taken = {each.experiment.name for each in found}
+    untouched = tuple(each for each in everything if each.name not in taken)
+    return Chosen(
+        affected=found,
+        untouched=untouched,
+        everything=everything,
+        findings=findings,
+        compared=True,
+    )
+
+
+def _unknown_tables(settings: Settings, everything: Iterable[Experiment]) -> tuple[Finding, ...]:
+    """Report tables of heraci.toml for experiments that do not exist, most often misspelt."""
+    names = [each.name for each in everything]
+    tables = {**settings.experiments, **settings.target_experiments}
+    unknown = [name for name, table in tables.items() if name not in names and not table.path]
+    findings = []
+    for name in sorted(unknown):
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        findings.append(
+            Finding(
+                rule="unknown-experiment",
+                severity=Severity.WARNING,
+                message=f"[experiments.{name}] is for no experiment there is.{hint}",
+                file=TOML,
+            )
+        )
+    return tuple(findings)
+
+
+def _entries(settings: Settings) -> dict[str, str]:
+    tables = {**settings.experiments, **settings.target_experiments}
+    return {name: table.path for name, table in tables.items() if table.path}
+
+
+def _named(
+    everything: Sequence[Experiment], names: Sequence[str], where: Workspace
+) -> Iterator[Experiment]:
+    """Give the experiments that names or paths mean, all of them where none is given."""
+    if not names:
+        yield from everything
+        return
+    chosen: dict[str, Experiment] = {}
+    for name in names:
+        found = [each for each in everything if _is_meant(each, name, where)]
+        if not found:
+            raise SettingsError(_unknown(name, everything))
+        chosen |= {each.name: each for each in found}
+    yield from chosen.values()
+
+
+def _is_meant(experiment: Experiment, name: str, where: Workspace) -> bool:
+    """Tell whether a word of the command line is an experiment's name, its path, or above it."""
+    if experiment.name == name.strip("/"):
+        return True
+    try:
+        path = where.inside(Path(name))
+    except SettingsError:
+        return False
+    if not (where.directory / name).exists():
+        return False
+    inside = path == "." or f"{experiment.path}/".startswith(f"{path}/")
+    folder = experiment.folder
+    return inside or (folder is not None and f"{path}/".startswith(f"{folder}/"))
+
+
+def _unknown(name: str, everything: Sequence[Experiment]) -> str:
+    names = [each.name for each in everything]
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        return f"no experiment is called {name!r}. Did you mean {near[0]!r}?"
+    if not names:
+        return f"no experiment is called {name!r}, there are none: `heraci init` writes a first one"
+    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    return f"no experiment is called {name!r}. There are: {shown}"
+
+
+def _with_unaffected(
+    found: Iterable[Affected],
+    everything: Sequence[Experiment],
+    selection: Selection,
+    where: Workspace,
+) -> tuple[Affected, ...]:
+    """Give what was asked for by name, affected or not."""
+    by_name = {each.experiment.name: each for each in found}
+    wanted = _named(everything, selection.names, where)
+    return tuple(
+        by_name.get(each.name)
+        or Affected(experiment=each, status=Change.MODIFIED, reasons=("named",), base=each)
+        for each in wanted
+    )
+
+
+def _known(compared: Compared, where: Workspace) -> changes.Known:
+    base_settings = compared.base_settings
+
+    def reaching(name: str) -> tuple[Any, Any]:
+        assert base_settings is not None
+        return base_settings.reaching(name), compared.settings.reaching(name)
+
+    tables = {**compared.settings.experiments, **compared.settings.target_experiments}
+    sources = compared.settings.dependencies_from
+    try:
+        output = where.inside(compared.settings.output)
+    except SettingsError:
+        output = None
+    return changes.Known(
+        # Asked once for each experiment: not at all where the files are the same.
+        settings=reaching if base_settings is not compared.settings else None,
+        data={name: table.data for name, table in tables.items() if table.data},
+        dependencies_from=sources[0] if sources else None,
+        output=output,
+    )
