@@ -354,7 +354,9 @@ def _run_completion(arguments: argparse.Namespace) -> int:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    shown = [row for row in (head, *rows) if any(row)]
+    from heraci import report
+
+    shown = [[report.safe(each) for each in row] for row in (head, *rows) if any(row)]
     widths = [min(60, max(len(row[column]) for row in shown)) for column in (0, 1)]
     for row in shown:
         first, second = (row[column].ljust(widths[column]) for column in (0, 1))
@@ -387,8 +389,10 @@ class _Progress:
         return self._tell
 
     def _tell(self, done: int, total: int, name: str) -> None:
+        from heraci import report
+
         if self._shown:
-            text = f"compiling {done}/{total} {name}"[: _columns() - 1]
+            text = report.safe(f"compiling {done}/{total} {name}")[: _columns() - 1]
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
 

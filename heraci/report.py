@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 
 from heraci.bundle import Bundle, CompiledExperiment, Finding, Severity, Status, plain
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+# The runner takes `::` at the beginning of a line, and `##[` anywhere, for a command.
+_COMMAND = re.compile(r"^\s*:(?=:)|##(?=\[)")
 _COLOURS = {
     Severity.ERROR: "31",
     Severity.WARNING: "33",
@@ -30,9 +32,10 @@ _MOST_ANNOTATIONS = 10  # of each level: the runner shows no more of one step
 
 
 def safe(text: str) -> str:
-    """Make a stranger's text harmless on a terminal and in a CI log."""
+    """Make a stranger's text one line that is harmless on a terminal and in a CI log."""
     text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-    return text.replace("##[", "# #[").encode("utf-8", "backslashreplace").decode()
+    text = _COMMAND.sub(r"\g<0> ", text)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def paint(text: str, style: Severity | Status, *, colour: bool) -> str:
@@ -58,7 +61,7 @@ def _experiment(
 ) -> Iterable[str]:
     status = paint(f"{experiment.status.value:10}", experiment.status, colour=colour)
     name = safe(experiment.name).ljust(width)
-    made = ", ".join(f"{each.kind} {safe(each.name)}" for each in experiment.manifests[:3])
+    made = ", ".join(safe(f"{each.kind} {each.name}") for each in experiment.manifests[:3])
     more = f" and {len(experiment.manifests) - 3} more" if len(experiment.manifests) > 3 else ""
     where = f"  {output}/{safe(experiment.name)}.yaml" if output and experiment.manifests else ""
     yield f"{status} {name}{where}  {made}{more}".rstrip()
@@ -84,7 +87,7 @@ def finding(each: Finding, *, colour: bool = False) -> list[str]:
     first, *rest = each.message.splitlines() or [""]
     head = paint(each.severity.value, each.severity, colour=colour)
     where = f"{place}: " if place else ""
-    lines = [f"{head}: {where}{safe(first)} [{each.rule}]"]
+    lines = [f"{head}: {where}{safe(first)} [{safe(each.rule)}]"]
     return lines + [f"    | {safe(line)}" for line in rest]
 
 
@@ -123,7 +126,8 @@ def as_json(bundle: Bundle) -> str:
         "experiments": experiments,
         "findings": [plain(each) for each in bundle.findings],
     }
-    return json.dumps(data, indent=2, ensure_ascii=False)
+    # All of ASCII, so no control character; the runner looks for `##[` even inside a line.
+    return json.dumps(data, indent=2).replace("##[", "#\\u0023[")
 
 
 def commands(findings: Sequence[Finding]) -> list[str]:
@@ -146,7 +150,7 @@ def _command(each: Finding) -> str:
 
 
 def _data(value: str) -> str:
-    return safe(value.replace("\r", "")).replace("%", "%25").replace("\n", "%0A")
+    return "%0A".join(safe(line).replace("%", "%25") for line in value.splitlines())
 
 
 def _property(value: str) -> str:
