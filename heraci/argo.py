@@ -258,6 +258,7 @@ class ArgoServer:
                 self.address + path,
                 params=params,
                 json=body,
+                headers={"Accept-Encoding": "identity"} if stream else {},
                 auth=self._authorize,  # a header of our own would give way to ~/.netrc
                 timeout=(CONNECT_SECONDS, seconds),
                 verify=self._verify,  # the session's would give way to REQUESTS_CA_BUNDLE
@@ -283,18 +284,20 @@ class ArgoServer:
         return request
 
     def _lines(self, path: str, params: Mapping[str, str], silent: float) -> Iterator[bytes]:
-        import requests
+        import urllib3
 
         answer = self._send("GET", path, params, None, silent, stream=True)
         try:
             if not answer.ok:
                 raise self._refusal(answer, "GET", path)
-            for line in answer.iter_lines(chunk_size=None):
+            rest = b""
+            # Not iter_lines(): without a length or chunks it would wait for the end.
+            while chunk := answer.raw.read1(1 << 16):
+                *whole, rest = (rest + chunk).split(b"\n")
                 # Newer servers speak in server-sent events.
-                if text := line.removeprefix(b"data: ").strip():
-                    yield text
-        except requests.exceptions.RequestException:
-            return
+                yield from filter(None, (line.removeprefix(b"data: ").strip() for line in whole))
+        except (urllib3.exceptions.HTTPError, OSError):
+            return  # cut, or silent: whoever watches begins anew
         finally:
             answer.close()
 

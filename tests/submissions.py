@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from heraci import document
 from heraci.bundle import Bundle, CompiledExperiment, Manifest, Status
+from heraci.submit import Fate, Provenance, Submission, plan
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
+PROVENANCE = Provenance(commit=COMMIT, repository="group/experiments", ci_run="run 1")
 
 
 def manifest(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> Manifest:
@@ -72,3 +75,17 @@ def experiment(
 def bundle(*experiments: CompiledExperiment) -> Bundle:
     """Make a bundle of these experiments."""
     return Bundle(commit=COMMIT, experiments=experiments)
+
+
+def planned(
+    namespace: str, *manifests: Manifest, provenance: Provenance = PROVENANCE, **options: Any
+) -> tuple[Submission, ...]:
+    """Plan one experiment of these manifests, in which nothing is wrong."""
+    made = plan(bundle(experiment("grid", *manifests)), provenance, namespace=namespace, **options)
+    assert made.findings == ()
+    return made.submissions
+
+
+def told(fates: Iterable[Fate]) -> list[tuple[str, str, str]]:
+    """Give name, fate and message of each object, in order."""
+    return sorted((each.submission.name, str(each.what), each.message) for each in fates)

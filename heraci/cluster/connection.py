@@ -107,7 +107,8 @@ class Connection:
                     self._renewed(access)
                 raise errors.refusal(answer.status, "GET", path, answer.read(), access.who)
             rest = b""
-            for chunk in answer.stream(amt=None, decode_content=True):
+            # Not stream(): without a length or chunks it would wait for the end.
+            while chunk := answer.read1(1 << 16):
                 *whole, rest = (rest + chunk).split(b"\n")
                 yield from whole
         except (urllib3.exceptions.HTTPError, OSError):

@@ -23,8 +23,7 @@ from tests.cluster import kubelet
 from tests.cluster.fixtures import Namespace, new_namespace
 from tests.cluster.local import Cluster as Stack
 from tests.cluster.local import LocalCluster
-from tests.cluster.test_submit import _authority, _through
-from tests.cluster.unreliable import Behaviour, unreliable
+from tests.cluster.unreliable import Behaviour, authority, through, unreliable
 from tests.submissions import COMMIT, bundle, experiment, workflow
 
 NOBODYS = {"workflows.argoproj.io/controller-instanceid": "nobody"}
@@ -182,8 +181,8 @@ def test_broken_lines_and_forgotten_versions_end_no_wait(
 ) -> None:
     behaviour = Behaviour(lose=0.1, refuse=0.1, failing=0.1, forgotten=0.3)
     fates = started(server, namespace.name, "good", "bad")
-    with unreliable(server.host, _authority(namespace), behaviour) as address:
-        by_proxy = connect(paths=[_through(namespace, address, tmp_path)])
+    with unreliable(server.host, authority(namespace), behaviour) as address:
+        by_proxy = connect(paths=[through(namespace, address, tmp_path)])
         for turn in range(4):
             waiting = Waiting(fates, by_proxy)
             say(server, namespace.name, "good", "Running", progress=f"{turn}/9")

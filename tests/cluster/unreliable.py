@@ -17,6 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import requests
+import yaml
+
+from tests.cluster.fixtures import Namespace
 
 # As a real API server says it, once etcd was compacted; that takes minutes, so it is told here.
 FORGOTTEN = (
@@ -131,11 +134,11 @@ class _Proxy(ThreadingHTTPServer):
 
 
 @contextmanager
-def unreliable(server: str, authority: Path | None, behaviour: Behaviour) -> Iterator[str]:
+def unreliable(server: str, certificate: Path | None, behaviour: Behaviour) -> Iterator[str]:
     """Run the proxy before a server; give its address."""
     session = requests.Session()
     session.trust_env = False
-    session.verify = str(authority) if authority else True
+    session.verify = str(certificate) if certificate else True
     session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=32))
     with session, _Proxy(server, session, behaviour) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
@@ -145,3 +148,20 @@ def unreliable(server: str, authority: Path | None, behaviour: Behaviour) -> Ite
         finally:
             proxy.shutdown()
             thread.join()
+
+
+def through(namespace: Namespace, address: str, folder: Path) -> Path:
+    """Write a kubeconfig that goes by the proxy."""
+    given = yaml.safe_load(namespace.kubeconfig.read_text())
+    for each in given["clusters"]:
+        each["cluster"] = {"server": address}
+    path = folder / "kubeconfig-by-proxy"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(given))
+    return path
+
+
+def authority(namespace: Namespace) -> Path | None:
+    """Find the certificate that vouches for the API server."""
+    found = namespace.api.configuration.ssl_ca_cert
+    return Path(found) if found else None
