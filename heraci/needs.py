@@ -85,10 +85,16 @@ class Action:
     verb: str
     api_version: str
     kind: str
+    name: str | None = None
     namespace: str | None = None
     template: str | None = None
     source: str | None = None
     service_account: str | None = None
+
+    @property
+    def makes(self) -> bool:
+        """Tell whether the object is there because of this."""
+        return self.verb in {"create", "apply"} and self.name is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

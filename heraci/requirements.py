@@ -125,8 +125,13 @@ class _Reader:
 
     def result(self) -> Needs:
         parallelism = _first(each.get("parallelism") for each in (self.spec, *self.inherited))
+        made = {(each.kind, each.name, each.namespace) for each in self.actions if each.makes}
         return Needs(
-            requirements=tuple(self.found.values()),
+            requirements=tuple(
+                each
+                for each in self.found.values()
+                if (each.kind, each.name, each.namespace) not in made
+            ),
             pods=tuple(self.pods.values()),
             claims=tuple(self.claims.values()),
             actions=tuple(self.actions),
@@ -170,7 +175,8 @@ class _Reader:
         for template in _dicts(self.spec.get("templates")):
             if template.get("name") not in self.readings:
                 inputs = _dicts(_dict(template.get("inputs")).get("parameters"))
-                self.template(template, place, {str(each.get("name")): None for each in inputs})
+                unknown = {str(each.get("name")): None for each in inputs}
+                self.template(template, place, unknown, id(template))
 
     def call(self, call: Mapping[str, Any], place: _Place) -> None:
         """Follow one step, task, hook or entrypoint into the template that it runs."""
@@ -181,7 +187,8 @@ class _Reader:
             if found is None:
                 continue
             given = self.arguments(call, inside)
-            self.template(found, replace(inside, manifest=owner), given)
+            identity = id(call.get("inline") or found)
+            self.template(found, replace(inside, manifest=owner), given, identity)
 
     def called(
         self, call: Mapping[str, Any], place: _Place
@@ -201,11 +208,14 @@ class _Reader:
                 return found, owner
         return None, place.manifest
 
-    def template(self, template: Mapping[str, Any], place: _Place, given: Scope) -> None:
+    def template(
+        self, template: Mapping[str, Any], place: _Place, given: Scope, identity: int
+    ) -> None:
         """Read one template as one call runs it."""
         name = str(template.get("name") or "")
         scope = self.template_scope(template, place, given)
-        key = (place.manifest.kind, place.manifest.name, name, *sorted(scope.items(), key=str))
+        # Inline templates may share a name; the object, which the manifest holds, is their own.
+        key = (identity, *sorted(scope.items(), key=str))
         again = key in self.seen
         self.seen.add(key)
         self.readings[name] = self.readings.get(name, 0) + 1
@@ -460,6 +470,7 @@ class _Reader:
                 verb=str(found.get("action") or "create"),
                 api_version=str(each.get("apiVersion") or "v1"),
                 kind=str(each.get("kind") or ""),
+                name=self.fill(str(meta.get("name") or ""), place.scope) or None,
                 namespace=namespace or self.manifest.namespace,
                 template=place.template,
                 source=place.source,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 from heraci.cluster import Cluster, ConflictError, ForbiddenError, MissingError, RejectedError
@@ -31,6 +32,7 @@ class Inventory:
         self._concurrency = concurrency
         self._known: dict[Look, Seen] = {}
         self.requests = 0
+        self._counting = Lock()
         self.dry_runs = 0
 
     def look(self, looks: Iterable[Look]) -> Mapping[Look, Seen]:
@@ -63,22 +65,26 @@ class Inventory:
 
     def _items(self, look: Look) -> list[dict[str, Any]]:
         if look.body is not None:
-            self.requests += 1
+            self._count()
             return [self._cluster.request("POST", look.path, body=json.loads(look.body))]
         accept = _accept(look)
         items: list[dict[str, Any]] = []
         params: dict[str, str | int | bool | None] = dict(look.params)
         params.setdefault("limit", METADATA_PAGE if look.metadata_only else PAGE)
         while True:
-            self.requests += 1
+            self._count()
             answer = self._cluster.get(look.path, params, accept=accept)
-            if not isinstance(answer.get("items"), list):
+            if "items" not in answer:
                 return [answer]
-            items += answer["items"]
+            items += answer["items"] or ()  # an empty list can be null
             going_on = (answer.get("metadata") or {}).get("continue")
             if not going_on or "limit" in dict(look.params):
                 return items
             params["continue"] = going_on
+
+    def _count(self) -> None:
+        with self._counting:
+            self.requests += 1
 
     def _try(self, look: Look) -> Seen:
         try:

@@ -75,6 +75,7 @@ def check(
     )
     gone = _missing_namespaces(ground, cases, findings)
     there = [case for case in cases if case.namespace(namespace) not in gone]
+    existence.take_stock(there)
     existence.check([*there, *existence.repository_cases(there)])
     own = [case for case in there if case.manifest]
     dry_runs = 0
@@ -218,6 +219,10 @@ def _trial(case: Case, namespace: str) -> Look | None:
 
 
 def _refused(seen: Seen, cases: Sequence[Case], findings: Findings) -> None:
+    if "does not support dry run" in seen.said:
+        said = f"The server cannot say whether it would take this: {seen.said.rstrip('.')}."
+        findings.add("not-checked", said, "", [cases[0].place()], Severity.NOTICE)
+        return
     if "exceeded quota" in seen.said and {"quota-too-small", "quota-used-up"} & findings.rules():
         return  # said already, with what to do
     for case in cases:

@@ -103,7 +103,7 @@ def check_controller(ground: Ground, cases: Sequence[Case], findings: Findings) 
         return
     deployments = [_deployment(ground, each) for each in _named(listed.items)]
     if not deployments:
-        _without_deployment(ground, places, findings)
+        _without_deployment(ground, bool(listed.items), places, findings)
     running = [each for each in deployments if not _is_down(each)]
     if deployments and not running:
         where = _where(deployments[0])
@@ -145,25 +145,24 @@ def _is_down(deployment: Mapping[str, Any]) -> bool:
     return bool(status.get("observedGeneration")) and not status.get("readyReplicas")
 
 
-def _without_deployment(ground: Ground, places: Sequence[Place], findings: Findings) -> None:
-    """Tell a controller that runs elsewhere, as its configuration says, from none at all."""
-    config = KINDS["ConfigMap"]
-    if ground.rights().may(
-        "get", config, name_of({"metadata": {"name": f"{CONTROLLER}-configmap"}})
-    ):
-        seen = ground.see(CONFIGURATION)
-        if seen.answer is Answer.SEEN:
-            return
-    else:
-        seen = None
-    sure = seen is not None and seen.answer is Answer.ABSENT
+def _without_deployment(
+    ground: Ground, others: bool, places: Sequence[Place], findings: Findings
+) -> None:
+    """Tell a controller that runs outside of the cluster from none at all.
+
+    Where not one deployment is to be seen, the configuration that it needs is the only trace.
+    """
+    may = ground.rights().may("get", KINDS["ConfigMap"], f"{CONTROLLER}-configmap")
+    if not others and may and ground.see(CONFIGURATION).answer is Answer.SEEN:
+        what = "Argo's controller is no deployment of this cluster: its version is unknown."
+        findings.add("not-checked", what, "", places[:1], Severity.NOTICE)
+        return
     findings.add(
         "missing-controller",
         "Argo's controller was not found: the cluster has its definitions, but no deployment "
-        f"whose name ends in {CONTROLLER}" + (" and no configuration of it." if sure else "."),
+        f"whose name ends in {CONTROLLER}.",
         "Nothing would act on a workflow. " + INSTALL,
         places,
-        Severity.ERROR if sure else Severity.WARNING,
     )
 
 

@@ -62,6 +62,11 @@ class Existence:
             if group[1] == "Secret" and self.check_secret_keys:
                 yield from self.key_looks(group, [requirement for _, requirement in wanted])
 
+    def take_stock(self, cases: Iterable[Case]) -> None:
+        """Sort what was looked at, so that nothing is asked for again."""
+        for group, wanted in self.groups(cases).items():
+            self.stock(group, [requirement for _, requirement in wanted])
+
     def check(self, cases: Sequence[Case]) -> None:
         """Say what is missing, and what is there but not right."""
         for group, wanted in self.groups(cases).items():
@@ -84,6 +89,8 @@ class Existence:
         found: dict[Group, list[tuple[Case, Requirement]]] = {}
         for case in cases:
             for requirement in case.requirements:
+                if not requirement.name:
+                    continue
                 kind = self.ground.kind(requirement.api_version, requirement.kind)
                 within = requirement.namespace or self.ground.namespace
                 if requirement.kind == "Namespace" and requirement.name in self.looked_at:

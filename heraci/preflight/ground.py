@@ -170,7 +170,7 @@ class Ground:
     def kind(self, api_version: str, name: str) -> Kind | None:
         """Find a kind; None where the cluster does not serve it, or where it will not say."""
         known = KINDS.get(name)
-        if known and known.group == api_version.rpartition("/")[0]:
+        if known and api_version.rpartition("/")[0] in {known.group, ""}:
             return known
         return (self.served(api_version) or {}).get(name)
 

@@ -262,8 +262,8 @@ class _Quota:
         """Say whether the objects that are created at once fit."""
         counts: dict[str, list[Case]] = {}
         for case in cases:
-            if case.kind and not case.kind.startswith("Cluster"):
-                counts.setdefault(f"count/{KINDS[case.kind].plural}.argoproj.io", []).append(case)
+            if case.kind == "Workflow":  # the others may be there already, and are then renewed
+                counts.setdefault("count/workflows.argoproj.io", []).append(case)
         for resource, counted in counts.items():
             what = f"{len(counted)} new {resource.removeprefix('count/').partition('.')[0]}"
             self.lacks(
@@ -375,11 +375,11 @@ def _is_choosy(pod: Pod) -> bool:
 def _why_no_node(pod: Pod, needed: Amounts, nodes: Sequence[Mapping[str, Any]]) -> str | None:
     """Sift the nodes by one demand after the other; say at which one none was left."""
     left = [each for each in nodes if _selected(pod, _labels(each))]
-    if not left:
+    if not left and (pod.node_selector or pod.affinity):
         wanted = ", ".join(f"{key}={value}" for key, value in pod.node_selector.items())
         return f"none has the labels {wanted}" if wanted else "none fits its node affinity"
     before, left = left, [each for each in left if _tolerated(pod, each)]
-    if not left:
+    if before and not left:
         taints = sorted({_taint(taint) for each in before for taint in _taints(each)})
         return f"all that it selects are tainted ({', '.join(taints)}) or closed"
     for resource, amount in needed.items():

@@ -625,6 +625,14 @@ def test_a_resource_template_acts_as_its_own_account() -> None:
     )
 
 
+def test_what_a_workflow_makes_itself_need_not_be_there() -> None:
+    claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: mine}\n"
+    making = {"name": "a", "inline": {"resource": {"action": "create", "manifest": claim}}}
+    using = [{"name": n, "inline": mounting(n, inputs={})} for n in ("mine", "theirs")]
+    found = needs(of_template({"steps": [[making], using]}))
+    assert [each.name for each in found.requirements] == ["theirs"]
+
+
 def test_config_maps_that_argo_wants_labelled() -> None:
     source = {"configMapKeyRef": {"name": "values", "key": "k"}}
     memoize = {"key": "k", "cache": {"configMap": {"name": "cache"}}}

@@ -1,0 +1,427 @@
+"""What a cluster's answers mean: those that a shared test cluster cannot be brought to give.
+
+The inventory is a double here, a table of paths and answers: a cluster without Argo, with an old
+controller or with other nodes would have to be one for each test. The answers are written as the
+API server of Kubernetes 1.36 gives them. `tests/integration/test_preflight.py` asks a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from heraci.bundle import Finding, Manifest, Requirement, Severity
+from heraci.looks import Answer, Look, Seen
+from heraci.needs import Needs, Pod
+from heraci.preflight import Case, check
+from heraci.requirements import needs
+
+HERE = "experiments/one.py:1"
+ALL = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+KINDS = "Workflow WorkflowTemplate ClusterWorkflowTemplate CronWorkflow WorkflowTaskResult".split()
+NAMESPACE = "/api/v1/namespaces/lab"
+DEPLOYMENT = "/apis/apps/v1/namespaces/argo/deployments/workflow-controller"
+CONFIGURATION = "/api/v1/namespaces/argo/configmaps/workflow-controller-configmap"
+NODES = "/api/v1/nodes"
+
+
+def rules(*allowed: Mapping[str, Any], incomplete: bool = False) -> Seen:
+    return Seen(items=({"status": {"resourceRules": list(allowed), "incomplete": incomplete}},))
+
+
+def groups(*kinds: str, name: str = "argoproj.io", version: str = "v1alpha1") -> Seen:
+    served = [
+        {"resource": f"{kind.lower()}s", "responseKind": {"kind": kind}, "scope": "Namespaced"}
+        for kind in kinds
+    ]
+    versions = [{"version": version, "resources": served}]
+    return Seen(items=({"metadata": {"name": name}, "versions": versions},))
+
+
+def controller(image: str, **more: Any) -> dict[str, Any]:
+    pod = {"spec": {"containers": [{"name": "x", "image": image}]}}
+    metadata = {"name": "workflow-controller", "namespace": "argo"}
+    spec = {"replicas": 1, "template": pod}
+    return {"metadata": metadata, "spec": spec} | more
+
+
+def running(image: str, **more: Any) -> dict[str, Seen]:
+    found = controller(image, **more)
+    return {
+        "/apis/apps/v1/deployments": Seen(items=({"metadata": found["metadata"]},)),
+        DEPLOYMENT: Seen(items=(found,)),
+    }
+
+
+def node(name: str = "n", *, labels: Any = None, taints: Any = None, **room: str) -> dict[str, Any]:
+    metadata = {"name": name, "labels": labels or {}}
+    amounts = {key.replace("_", "/"): each for key, each in room.items()}
+    spec = {"taints": taints or []}
+    return {"metadata": metadata, "spec": spec, "status": {"allocatable": amounts}}
+
+
+class Answers:
+    """A cluster that has all that a plain workflow needs, but for what a test says."""
+
+    def __init__(self, answers: Mapping[str, Seen]) -> None:
+        self.answers = {
+            "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews": rules(ALL),
+            "/apis": groups(*KINDS),
+            NAMESPACE: Seen(items=({"metadata": {"name": "lab"}},)),
+            NODES: Seen(items=(node(cpu="8", memory="16Gi"),)),
+            **running("quay.io/argoproj/workflow-controller:v4.1.2"),
+            **answers,
+        }
+        self.requests = 0
+        self.known: dict[Look, Seen] = {}
+        self.refusals: list[Seen] = []
+
+    def look(self, looks: Iterable[Look]) -> Mapping[Look, Seen]:
+        self.known |= {each: self.answer(each) for each in looks}
+        return self.known
+
+    def answer(self, look: Look) -> Seen:
+        if "localsubjectaccessreviews" in look.path:
+            return Seen(items=({"status": {"allowed": True}},))
+        return self.answers.get(look.path, Seen())
+
+    def try_out(self, looks: Sequence[Look]) -> list[Seen]:
+        return self.refusals or [Seen()] * len(looks)
+
+
+def case(template: Mapping[str, Any] | None = None, **spec: Any) -> Case:
+    plain = {"container": {"image": "busybox", "command": ["true"]}}
+    templates = [{"name": "main", **(template or plain)}]
+    body = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": "one-"},
+        "spec": {"entrypoint": "main", "templates": templates, **spec},
+    }
+    manifest = Manifest(kind="Workflow", name="one-", digest="", document=body, sources={"": HERE})
+    return Case(experiment="one", manifest=manifest, needs=needs(manifest, experiment="one"))
+
+
+def found(answers: Mapping[str, Seen], given: Case | None = None, **how: Any) -> list[Finding]:
+    inventory = Answers(answers)
+    inventory.refusals = how.pop("refusals", [])
+    report = check([given or case()], namespace="lab", inventory=inventory, **how)
+    return list(report.findings)
+
+
+def told(answers: Mapping[str, Seen], given: Case | None = None, **how: Any) -> list[Any]:
+    return [(each.rule, each.severity) for each in found(answers, given, **how)]
+
+
+def test_a_cluster_that_has_everything_is_passed_over_in_silence() -> None:
+    full: Any = {"properties": {"spec": {"properties": {"entrypoint": {}}}}}
+    spec = {"versions": [{"name": "v1alpha1", "schema": {"openAPIV3Schema": full}}]}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/workflows.argoproj.io"
+    assert found({path: Seen(items=({"spec": spec},))}) == []
+
+
+# --- Argo -----------------------------------------------------------------------------------------
+
+
+def test_a_cluster_without_argo() -> None:
+    (finding,) = found({"/apis": groups("RayCluster", name="ray.io", version="v1")})
+    assert finding == Finding(
+        rule="missing-argo",
+        severity=Severity.ERROR,
+        message="The cluster does not know argoproj.io: Argo Workflows is not installed there. "
+        f"Needed by the workflow ({HERE}) of one. Install Argo Workflows: "
+        "https://argo-workflows.readthedocs.io/en/latest/installation/, or choose the cluster that "
+        "has it.",
+        experiment="one",
+        file="experiments/one.py",
+        line=1,
+    )
+
+
+def test_definitions_that_are_not_all_there() -> None:
+    assert told({"/apis": groups("Workflow")}) == [("missing-definition", Severity.ERROR)]
+    http = {"http": {"url": "https://example.org"}}
+    assert told({}, case(http)) == [("missing-definition", Severity.ERROR)]
+
+
+def test_a_server_that_tells_the_kinds_of_one_group_at_a_time() -> None:
+    old = Seen(items=({"kind": "APIGroupList", "groups": [{"name": "argoproj.io"}]},))
+    resources = [{"name": f"{kind.lower()}s", "kind": kind, "namespaced": True} for kind in KINDS]
+    resources.append({"name": "workflows/status", "kind": "Wrong", "namespaced": True})
+    one = Seen(items=({"kind": "APIResourceList", "resources": resources},))
+    assert told({"/apis": old, "/apis/argoproj.io/v1alpha1": one}) == []
+    absent = Seen(answer=Answer.ABSENT)
+    assert told({"/apis": old, "/apis/argoproj.io/v1alpha1": absent}) == [
+        ("missing-argo", Severity.ERROR)
+    ]
+
+
+def test_minimal_definitions() -> None:
+    minimal = {"properties": {"spec": {"x-kubernetes-preserve-unknown-fields": True}}}
+    spec = {"versions": [{"name": "v1alpha1", "schema": {"openAPIV3Schema": minimal}}]}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/workflows.argoproj.io"
+    assert told({path: Seen(items=({"spec": spec},))}) == [("minimal-definitions", Severity.NOTICE)]
+
+
+@pytest.mark.parametrize(
+    ("image", "spec", "expected"),
+    [
+        ("workflow-controller:v4.1.2", {}, []),
+        ("registry.example:5000/workflow-controller:v3.6.19", {}, []),
+        ("workflow-controller:latest", {}, []),
+        ("workflow-controller@sha256:0123", {}, []),
+        ("workflow-controller:v3.4.17", {}, [("argo-version", Severity.ERROR)]),
+        ("workflow-controller:v2.12.0-rc1", {}, [("argo-version", Severity.ERROR)]),
+        ("workflow-controller:v3.5.1", {}, [("argo-version", Severity.WARNING)]),
+        (
+            "workflow-controller:v3.5.2",
+            {"synchronization": {"mutexes": [{"name": "m"}]}},
+            [("argo-version", Severity.ERROR)],
+        ),
+        ("workflow-controller:v5.0.0", {}, [("argo-version", Severity.WARNING)]),
+    ],
+)
+def test_the_version_of_the_controller(
+    image: str, spec: dict[str, Any], expected: list[Any]
+) -> None:
+    assert told(running(image), case(**spec)) == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"status": {"observedGeneration": 1, "readyReplicas": 1}}, []),
+        ({"status": {}}, []),
+        ({"status": {"observedGeneration": 1}}, [("controller-down", Severity.ERROR)]),
+        ({"spec": {"replicas": 0}}, [("controller-down", Severity.ERROR)]),
+    ],
+)
+def test_a_controller_that_does_not_run(more: dict[str, Any], expected: list[Any]) -> None:
+    assert told(running("workflow-controller:v4.1.2", **more)) == expected
+
+
+def test_no_controller() -> None:
+    empty = {"/apis/apps/v1/deployments": Seen()}
+    other = {"/apis/apps/v1/deployments": Seen(items=({"metadata": {"name": "coredns"}},))}
+    configured = {CONFIGURATION: Seen(items=({"metadata": {"name": "x"}},))}
+    absent = {CONFIGURATION: Seen(answer=Answer.ABSENT)}
+    missing = [("missing-controller", Severity.ERROR)]
+    assert told(empty | absent) == missing
+    assert told(other | configured) == missing
+    # It may run beside the cluster, as in heraci's own tests.
+    assert told(empty | configured) == [("not-checked", Severity.NOTICE)]
+
+
+# --- rights ---------------------------------------------------------------------------------------
+
+
+def test_a_cluster_that_tells_only_a_part_of_the_rights_is_asked_all_the_same() -> None:
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    assert told({path: rules(incomplete=True)}) == []
+    refused = Seen(answer=Answer.FORBIDDEN, said="may not create workflows")
+    (finding,) = found({path: rules(incomplete=True)}, refusals=[refused])
+    assert (finding.rule, finding.severity) == ("missing-right", Severity.ERROR)
+
+
+def test_an_answer_of_forbidden_is_a_notice() -> None:
+    forbidden = Seen(answer=Answer.FORBIDDEN)
+    paths = [f"{NAMESPACE}/{plural}" for plural in ("secrets", "limitranges", "resourcequotas")]
+    answers = dict.fromkeys([*paths, NODES, "/apis", "/apis/apps/v1/deployments"], forbidden)
+    given = case(imagePullSecrets=[{"name": "hub"}])
+    assert {*told(answers, given)} == {("not-checked", Severity.NOTICE)}
+
+
+# --- room -----------------------------------------------------------------------------------------
+
+
+def with_resources(affinity: Any = None, **requests: str) -> dict[str, Any]:
+    amounts = {key.replace("_", "/"): each for key, each in requests.items()}
+    made = {"image": "busybox", "command": ["x"], "resources": {"requests": amounts}}
+    return {"container": made, "affinity": {"nodeAffinity": affinity} if affinity else {}}
+
+
+def affine(*terms: Mapping[str, Any]) -> dict[str, Any]:
+    selected = {"nodeSelectorTerms": [{"matchExpressions": [each]} for each in terms]}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": selected}
+
+
+TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+GPU = {"key": "gpu", "operator": "In", "values": ["a100"]}
+
+
+@pytest.mark.parametrize(
+    ("template", "spec", "nodes", "reason"),
+    [
+        (with_resources(cpu="4"), {}, [node(cpu="8")], None),
+        (
+            with_resources(cpu="10"),
+            {},
+            [node(cpu="8")],
+            "asks for 10 of cpu, and the largest has 8",
+        ),
+        (
+            with_resources(cpu="6", memory="12Gi"),
+            {},
+            [node(cpu="8", memory="8Gi"), node(cpu="4", memory="16Gi")],
+            "none has all of 6 of cpu, 12Gi of memory",
+        ),
+        (
+            with_resources(cpu="1"),
+            {},
+            [node(cpu="8", taints=[TAINT])],
+            "tainted (gpu=yes:NoSchedule)",
+        ),
+        (
+            with_resources(cpu="1"),
+            {"tolerations": [{"key": "gpu", "operator": "Exists"}]},
+            [node(cpu="8", taints=[TAINT])],
+            None,
+        ),
+        (
+            with_resources(cpu="1"),
+            {"tolerations": [{"key": "gpu", "value": "no"}]},
+            [node(cpu="8", taints=[TAINT])],
+            "tainted",
+        ),
+        (
+            with_resources(cpu="1"),
+            {},
+            [node(cpu="8", taints=[{**TAINT, "key": "node.kubernetes.io/not-ready"}])],
+            None,
+        ),
+        (with_resources(affine(GPU)), {}, [node(labels={"gpu": "a100"})], None),
+        (
+            with_resources(affine(GPU)),
+            {},
+            [node(labels={"gpu": "t4"})],
+            "none fits its node affinity",
+        ),
+        (
+            with_resources(affine(GPU, {"key": "cpu", "operator": "Exists"})),
+            {},
+            [node(labels={"cpu": "big"})],
+            None,
+        ),
+        (
+            with_resources(**{"nvidia.com_gpu": "1"}),
+            {},
+            [],
+            "asks for 1 of nvidia.com/gpu, and the largest has 0",
+        ),
+    ],
+)
+def test_a_node_for_the_pod(
+    template: dict[str, Any], spec: dict[str, Any], nodes: list[Any], reason: str | None
+) -> None:
+    findings = found({NODES: Seen(items=tuple(nodes))}, case(template, **spec))
+    if reason is None:
+        assert findings == []
+    else:
+        (finding,) = findings
+        assert (finding.rule, finding.severity) == ("no-node-fits", Severity.ERROR)
+        assert reason in finding.message
+
+
+def test_where_nodes_come_as_they_are_asked_for_it_is_a_warning() -> None:
+    scaled = node(labels={"cloud.google.com/gke-nodepool": "default"}, cpu="2")
+    (finding,) = found({NODES: Seen(items=(scaled,))}, case(with_resources(cpu="4")))
+    assert (finding.rule, finding.severity) == ("no-node-fits", Severity.WARNING)
+
+
+def test_a_cluster_that_shows_no_node() -> None:
+    assert told({NODES: Seen()}) == [("no-nodes", Severity.NOTICE)]
+
+
+def quota(hard: Mapping[str, str], used: Mapping[str, str], **spec: Any) -> dict[str, Seen]:
+    metadata = {"name": "q", "namespace": "lab"}
+    body = {"metadata": metadata, "spec": {"hard": hard, **spec}, "status": {"used": used}}
+    return {f"{NAMESPACE}/resourcequotas": Seen(items=(body,))}
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "spec", "expected"),
+    [
+        ({"pods": "2"}, {"pods": "1"}, {}, []),
+        ({"pods": "2"}, {"pods": "2"}, {}, [("quota-used-up", Severity.WARNING)]),
+        ({"pods": "0"}, {}, {}, [("quota-too-small", Severity.ERROR)]),
+        ({"pods": "0"}, {}, {"scopes": ["BestEffort"]}, []),
+        (
+            {"count/workflows.argoproj.io": "5"},
+            {"count/workflows.argoproj.io": "5"},
+            {},
+            [("quota-used-up", Severity.ERROR)],
+        ),
+        ({"requests.cpu": "1"}, {}, {}, [("quota-too-small", Severity.ERROR)]),
+        ({"limits.cpu": "4"}, {}, {}, [("quota-demands", Severity.ERROR)]),
+        ({"requests.memory": "4Gi"}, {}, {}, [("quota-demands", Severity.ERROR)]),
+    ],
+)
+def test_a_quota(
+    hard: dict[str, str], used: dict[str, str], spec: dict[str, Any], expected: list[Any]
+) -> None:
+    assert told(quota(hard, used, **spec), case(with_resources(cpu="2"))) == expected
+
+
+# --- dry runs and images --------------------------------------------------------------------------
+
+
+def test_the_template_that_the_server_speaks_of_is_found() -> None:
+    said = 'strict decoding error: unknown field "spec.templates[0].container.imag"'
+    refused = Seen(answer=Answer.REFUSED, said=said)
+    given = case()
+    assert given.manifest is not None
+    (finding,) = found({}, given, refusals=[refused])
+    assert finding.rule == "refused-by-server"
+    assert finding.message == (
+        f"The server would refuse Workflow 'one-': {said}. Needed by template 'main' ({HERE}) of "
+        "one."
+    )
+
+
+def test_a_webhook_that_takes_no_dry_runs_is_a_notice() -> None:
+    said = "admission webhook w does not support dry run"
+    refused = Seen(answer=Answer.REFUSED, said=said)
+    assert told({}, refusals=[refused]) == [("not-checked", Severity.NOTICE)]
+
+
+def test_images() -> None:
+    answers = {"busybox": (False, "docker.io does not have it")}
+    assert told({}, find_images=lambda _: answers) == [("missing-image", Severity.ERROR)]
+    unknown = {"busybox": (None, "docker.io cannot be asked")}
+    assert told({}, find_images=lambda _: unknown) == [("not-checked", Severity.NOTICE)]
+    there = {"busybox": (True, "docker.io has it")}
+    assert told({}, find_images=lambda _: there) == []
+
+
+# --- who is told ----------------------------------------------------------------------------------
+
+
+def test_one_finding_for_each_experiment_with_all_its_places() -> None:
+    def declared(experiment: str, *lines: int) -> Case:
+        wanted = tuple(
+            Requirement(kind="ConfigMap", name="x", source=f"{experiment}.py:{line}")
+            for line in lines
+        )
+        return Case(experiment=experiment, declared=wanted)
+
+    cases = [declared("a", 1, 2, 3, 4, 5), declared("b", 7)]
+    report = check(cases, namespace="lab", inventory=Answers({}))
+    assert [(each.experiment, each.file, each.line) for each in report.findings] == [
+        ("a", "a.py", 1),
+        ("b", "b.py", 7),
+    ]
+    assert report.findings[0].message == (
+        "ConfigMap 'x' in namespace lab is not there. Needed by the workflow (a.py:1), the "
+        "workflow (a.py:2), the workflow (a.py:3) and 2 more of a. "
+        "Create it: kubectl -n lab create configmap x"
+    )
+
+
+def test_a_near_name_is_told() -> None:
+    there = {f"{NAMESPACE}/configmaps": Seen(items=({"metadata": {"name": "settings"}},))}
+    wanted = (Requirement(kind="ConfigMap", name="setings"),)
+    given = Case(experiment="one", declared=wanted, needs=Needs(pods=(Pod(template="x"),)))
+    (finding,) = found(there, given)
+    assert "There is 'settings': was that meant?" in finding.message
