@@ -22,7 +22,7 @@ from heraci.errors import ArgoError
 if TYPE_CHECKING:
     import requests
 
-TRIES = 6
+TRIES = 8
 FIRST_TRIES = 3
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0

@@ -128,7 +128,7 @@ def _from_kubeconfig(
     from kubernetes import config
     from kubernetes.config import kube_config
 
-    origin = "the kubeconfig" if content else os.pathsep.join(map(str, paths))
+    origin = "the kubeconfig" if content is not None else os.pathsep.join(map(str, paths))
     existing = [str(path.expanduser()) for path in paths if path.expanduser().is_file()]
     if content is None and not existing:
         raise ClusterError(
@@ -136,7 +136,7 @@ def _from_kubeconfig(
             "its content, or run where a cluster's service account is."
         )
     try:
-        source = io.StringIO(content) if content else os.pathsep.join(existing)
+        source = io.StringIO(content) if content is not None else os.pathsep.join(existing)
         merged = kube_config.KubeConfigMerger(source).config
         loader = kube_config.KubeConfigLoader(
             config_dict=_with_login(merged, context, origin),

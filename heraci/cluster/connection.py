@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from heraci.cluster import errors
 
-TRIES = 6
+TRIES = 8
 FIRST_TRIES = 3
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
