@@ -12,7 +12,7 @@ if False:  # not even the typing module is loaded for `heraci --help`
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from heraci.bundle import Bundle
+    from heraci.bundle import Bundle, Finding
     from heraci.bundling import Progress
     from heraci.settings import Settings
     from heraci.workspace import Selection, Workspace
@@ -24,6 +24,7 @@ Start with:
   heraci compile --all        compile all experiments into compiled/
   heraci compile              compile what changed since the default branch was left
   heraci list                 say which experiments a change affects, and why
+  heraci review               show what merging would run
   heraci doctor               show every setting with its origin, and what does not work here
 
 Exit codes: 0 fine, 1 the experiments are not right, 2 settings or usage,
@@ -97,6 +98,10 @@ def parser() -> argparse.ArgumentParser:
     _add_init(commands)
     _add_list(commands)
     _add_compile(commands)
+    _add_assert(commands)
+    _add_review(commands)
+    _add_submit(commands)
+    _add_status(commands)
     _add_doctor(commands)
     _add_completion(commands)
     return top
@@ -169,6 +174,120 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_compiling(made)
     _add_common(made)
+
+
+def _add_assert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "assert",
+        "say whether the target cluster has what the experiments need; nothing is created",
+        "  heraci assert                     what the change affects\n"
+        "  heraci assert --all --target lab\n"
+        "  heraci assert --bundle compiled   what was compiled before\n"
+        "  heraci assert collect --explain   with everything that was looked at",
+        _run_assert,
+    )
+    _add_selection(made)
+    _add_bundle(made)
+    made.add_argument("--explain", **_SWITCH, help="print everything that was looked at")
+    made.add_argument(
+        "--check-secret-keys", **_SWITCH, help="read Secrets to assert their keys (default: no)"
+    )
+    made.add_argument(
+        "--check-images", **_SWITCH, help="ask registries for the images (default: yes)"
+    )
+    _add_access(made)
+    _add_compiling(made)
+    _add_common(made)
+
+
+def _add_review(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "review",
+        "show what merging would run, compared with what runs today",
+        "  heraci review                     what the change does, on the terminal\n"
+        "  heraci review --open              the same as a page in the browser\n"
+        "  heraci review --markdown FILE --html FILE --bundle compiled",
+        _run_review,
+    )
+    _add_selection(made)
+    _add_bundle(made)
+    made.add_argument("--open", action="store_true", help="open the review in a browser")
+    made.add_argument("--html", metavar="FILE", help="write the review as one HTML page")
+    made.add_argument("--markdown", metavar="FILE", help="write the review as Markdown")
+    made.add_argument("--yaml", action="store_true", help="print the YAML's differences too")
+    made.add_argument(
+        "--assert", dest="asserting", action="store_true", help="ask the target cluster as well"
+    )
+    _add_access(made)
+    _add_compiling(made)
+    _add_common(made)
+
+
+def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "submit",
+        "start experiments on the target cluster, each once, tagged with the commit",
+        "  heraci submit --dry-run           what would happen\n"
+        "  heraci submit --wait              submit, and follow to the end\n"
+        "  heraci submit collect --attempt 2 run it once more for the same commit\n"
+        "  heraci submit --since-last        what CI has lost since the last submission\n"
+        "  heraci submit --commit v1.2       what an earlier commit would have submitted",
+        _run_submit,
+    )
+    _add_selection(made)
+    _add_bundle(made)
+    made.add_argument("--commit", metavar="REF", help="submit this commit (default: what is here)")
+    made.add_argument("--attempt", metavar="N", help="2 or more runs the same commit once more")
+    made.add_argument("--since-last", **_FLAG, help="all since the last whole submission")
+    made.add_argument("--submit-unchanged", **_SWITCH, help="also those whose manifests are equal")
+    made.add_argument("--prune", **_SWITCH, help="suspend crons, delete templates that are gone")
+    made.add_argument("--dry-run", **_SWITCH, help="ask the server, create nothing")
+    made.add_argument("--wait", **_SWITCH, help="follow all runs until they end")
+    made.add_argument("--wait-timeout", metavar="SECONDS", help="wait no longer than this")
+    made.add_argument("--max-concurrency", metavar="N", help="requests at the same time")
+    made.add_argument(
+        "--preflight",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="assert the cluster before anything is created (default: yes)",
+    )
+    _add_access(made)
+    _add_compiling(made)
+    _add_common(made)
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(
+        commands,
+        "status",
+        "say how the runs of a commit or of an experiment fare",
+        "  heraci status                     runs of the commit that is checked out\n"
+        "  heraci status 1a2b3c4             runs of that commit\n"
+        "  heraci status --experiment collect",
+        _run_status,
+    )
+    made.add_argument("commit", nargs="?", metavar="COMMIT", help="default: what is checked out")
+    made.add_argument("--experiment", metavar="NAME", help="runs of this experiment, of any commit")
+    _add_access(made)
+    _add_common(made)
+
+
+def _add_bundle(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--bundle", metavar="DIR", help="use what `heraci compile` wrote there")
+
+
+def _add_access(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("the cluster")
+    group.add_argument("--namespace", metavar="NAME", help="where workflows run")
+    group.add_argument("--kubeconfig", metavar="FILE", help="how to reach the Kubernetes API")
+    group.add_argument("--context", metavar="NAME", help="a context of the kubeconfig")
+    group.add_argument("--argo-server", metavar="URL", help="the Argo Server's address")
+    group.add_argument(
+        "--submit-through", choices=["auto", "kubernetes", "argo-server"], help="which API to use"
+    )
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -261,7 +380,12 @@ def _add_compiling(made: argparse.ArgumentParser) -> None:
 
 
 _FLAG: Mapping[str, Any] = {"action": "store_true", "default": None}
-_NOT_SETTINGS = frozenset({"run", "all", "experiments", "name", "shell"})
+_NOT_SETTINGS = frozenset(
+    {
+        *("run", "all", "experiments", "name", "shell"),
+        *("open", "html", "markdown", "yaml", "asserting", "experiment", "preflight"),
+    }
+)
 
 
 # --- the commands --------------------------------------------------------------------------------
@@ -272,12 +396,12 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: each for name, each in vars(arguments).items() if name not in _NOT_SETTINGS}
 
 
-def _open(arguments: argparse.Namespace) -> tuple[Settings, Workspace]:
+def _open(arguments: argparse.Namespace, **more: Any) -> tuple[Settings, Workspace]:
     from heraci.settings import Settings
     from heraci.workspace import Workspace
 
     directory = Path.cwd()
-    flags = _flags(arguments)
+    flags = _flags(arguments) | more
     workspace = Workspace(directory, os.environ, flags)
     with workspace:
         root = workspace.root
@@ -314,6 +438,129 @@ def _run_list(arguments: argparse.Namespace) -> int:
         result = pipeline.list_experiments(settings, _selection(arguments), workspace, progress)
     _show(result, settings, None, sys.stdout)
     return _exit_code(result)
+
+
+def _bundle(
+    arguments: argparse.Namespace, settings: Settings, workspace: Workspace
+) -> tuple[Bundle, Settings]:
+    from heraci import pipeline
+
+    with _Progress(settings) as progress:
+        made = pipeline.obtain_bundle(settings, _selection(arguments), workspace, progress)
+    return made, settings
+
+
+def _run_assert(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline, report, servers
+    from heraci.cluster.inventory import Inventory
+
+    settings, workspace = _open(arguments)
+    with workspace:
+        made, _ = _bundle(arguments, settings, workspace)
+    inventory = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+    namespace = servers.namespace_of(settings)
+    found = pipeline.assert_bundle(made, settings, namespace, inventory)
+    findings = (*made.error_findings(), *found.findings)
+    if settings.explain:
+        for line in found.explanation():
+            print(report.safe(line))
+        print()
+    _show_findings(findings, settings)
+    return 1 if any(each.severity == "error" for each in findings) else 0
+
+
+def _run_review(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline, review, servers
+    from heraci.cluster.inventory import Inventory
+
+    settings, workspace = _open(arguments)
+    with workspace:
+        made, _ = _bundle(arguments, settings, workspace)
+    found = None
+    if arguments.asserting:
+        inventory = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+        namespace = servers.namespace_of(settings)
+        found = pipeline.assert_bundle(made, settings, namespace, inventory)
+    written = pipeline.review_bundle(made, settings, found)
+    if arguments.markdown:
+        Path(arguments.markdown).write_text(review.markdown(written), encoding="utf-8")
+    if arguments.html:
+        Path(arguments.html).write_text(review.page(written), encoding="utf-8")
+    if arguments.open:
+        _open_page(review.page(written))
+    elif not arguments.markdown and not arguments.html:
+        colour = _colours(sys.stdout)
+        width = _columns(sys.stdout)
+        print(review.terminal(written, colour=colour, width=width, yaml=arguments.yaml), end="")
+    return 1 if any(each.severity == "error" for each in written.findings) else 0
+
+
+def _open_page(text: str) -> None:
+    import tempfile
+    import webbrowser
+
+    # Not removed: the browser reads it after we have ended.
+    with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    if not webbrowser.open(Path(file.name).as_uri()):
+        print(f"no browser could be opened; the page is {file.name}")
+
+
+def _run_submit(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline, servers, submission_report
+    from heraci.cluster.inventory import Inventory
+
+    if arguments.commit and not arguments.head:
+        arguments.head = arguments.commit
+    settings, workspace = _open(arguments)
+    road = servers.road_of(settings)
+    with workspace:
+        whole = not (arguments.experiments or arguments.all or settings.base or settings.bundle)
+        if whole and (last := pipeline.last_submitted(settings, road, workspace)):
+            # What a failed or lost run of CI left behind is in this range, too.
+            settings, workspace = _open(arguments, base=last)
+    with workspace:
+        made, settings = _bundle(arguments, settings, workspace)
+    checks = None
+    if arguments.preflight:
+        checks = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+    told = submission_report.Told(settings.format, _colours(sys.stdout), road.link)
+    watching = pipeline.Watching(on_fate=told.fate, on_run=told.run)
+    result = pipeline.submit_bundle(made, settings, road, checks, {}, watching)
+    told.end(result)
+    return told.exit_code(result, waited=settings.wait)
+
+
+def _run_status(arguments: argparse.Namespace) -> int:
+    from heraci import pipeline, servers, submission_report
+
+    settings, workspace = _open(arguments)
+    commit = None
+    with workspace:
+        if arguments.commit or not arguments.experiment:
+            commit = workspace.commit(arguments.commit)
+    road = servers.road_of(settings)
+    runs = pipeline.status(settings, road, commit, arguments.experiment)
+    told = submission_report.Told(settings.format, _colours(sys.stdout), road.link)
+    told.table(runs)
+    return 0
+
+
+def _show_findings(findings: Sequence[Finding], settings: Settings) -> None:
+    from heraci import report
+
+    if settings.format == "json":
+        import json
+
+        from heraci.bundle import plain
+
+        print(json.dumps([plain(each) for each in findings], indent=2, ensure_ascii=False))
+        return
+    for each in findings:
+        print("\n".join(report.finding(each, colour=_colours(sys.stdout))))
+    print(report.counted(findings) or "Everything that the experiments need is there.")
+    if settings.format == "github":
+        print("\n".join(report.commands(findings)))
 
 
 def _run_init(arguments: argparse.Namespace) -> int:
@@ -369,8 +616,7 @@ def _show(result: Bundle, settings: Settings, output: str | None, stream: Any) -
     if settings.format == "json":
         print(report.as_json(result), file=stream)
         return
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
-    print(report.text(result, output, colour=colour), file=stream)
+    print(report.text(result, output, colour=_colours(stream)), file=stream)
     if settings.format == "github":
         print("\n".join(report.commands(result.findings)), file=stream)
 
@@ -392,7 +638,7 @@ class _Progress:
         from heraci import report
 
         if self._shown:
-            text = report.safe(f"compiling {done}/{total} {name}")[: _columns() - 1]
+            text = report.safe(f"compiling {done}/{total} {name}")[: _columns(sys.stderr) - 1]
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
 
@@ -401,11 +647,15 @@ class _Progress:
             sys.stderr.write("\r\x1b[K")
 
 
-def _columns() -> int:
+def _colours(stream: Any) -> bool:
+    return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+
+
+def _columns(stream: Any) -> int:
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns
+        return os.get_terminal_size(stream.fileno()).columns
     except OSError:
-        return 80
+        return 100
 
 
 if __name__ == "__main__":

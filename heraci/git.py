@@ -488,6 +488,11 @@ class Repository:
         """Whether the commit and its tree are here."""
         return bool(_SHA.fullmatch(sha)) and self._commit(sha) is not None
 
+    def history(self) -> tuple[str, ...]:
+        """The commits that lead to the one checked out, the newest first, as far as they are."""
+        code, output, _ = self._git.ask("rev-list", "--first-parent", "HEAD")
+        return tuple(_text(output).split()) if code == 0 else ()
+
     def parents(self, sha: str) -> tuple[str, ...]:
         """The parents that a commit names, also those that a shallow clone left out."""
         raw = self._git.run("cat-file", "commit", _valid(sha)).decode(errors="replace")

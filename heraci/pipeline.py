@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
-from heraci.bundle import Bundle, CompiledExperiment, Status
+from heraci import __version__, bundle, diff, graph, plan, preflight, requirements, submit
+from heraci.bundle import Bundle, CompiledExperiment, Finding, Manifest, Severity, Status
 from heraci.bundling import Outcomes, Progress, assemble, run_compiler
+from heraci.comparison import ComparedExperiment, ComparedManifest, Review
+from heraci.errors import SettingsError
+from heraci.needs import Needs
+from heraci.preflight import Case
+from heraci.servers import Road, namespace_of
 from heraci.settings import Settings
+from heraci.submit import Fate, Plan, Provenance, Run, What
 from heraci.workspace import Selection, Workspace, select
 
 
@@ -36,3 +45,236 @@ def list_experiments(
     )
     both = sorted((*listed.experiments, *untouched), key=lambda each: each.name)
     return replace(listed, experiments=tuple(both))
+
+
+def obtain_bundle(
+    settings: Settings, selection: Selection, where: Workspace, progress: Progress
+) -> Bundle:
+    """Read the bundle that the settings name; without one, compile."""
+    if settings.bundle is None:
+        return compile_experiments(settings, selection, where, progress)
+    made = bundle.load(settings.bundle)
+    if made.target != settings.target:
+        raise SettingsError(
+            f"the bundle {settings.bundle} was compiled for the target {made.target}, this run is "
+            f"for {settings.target}: compile it for this one, or choose that one with --target"
+        )
+    return _only(made, selection)
+
+
+def _only(made: Bundle, selection: Selection) -> Bundle:
+    if not selection.names:
+        return made
+    names = {each.name for each in made.experiments}
+    if unknown := [name for name in selection.names if name not in names]:
+        raise SettingsError(f"the bundle holds no experiment {unknown[0]!r}")
+    chosen = tuple(each for each in made.experiments if each.name in selection.names)
+    findings = (each for each in made.findings if each.experiment in (None, *selection.names))
+    return replace(made, experiments=chosen, findings=tuple(findings))
+
+
+# --- assert ------------------------------------------------------------------------------------
+
+
+def assert_bundle(
+    made: Bundle, settings: Settings, namespace: str, inventory: preflight.Inventory
+) -> preflight.Report:
+    """Hold what a bundle needs against the cluster."""
+    from heraci import registry
+
+    cases = tuple(_cases(made, settings, namespace))
+    return preflight.check(
+        cases,
+        namespace=namespace,
+        inventory=inventory,
+        check_secret_keys=settings.check_secret_keys,
+        find_images=registry.find if settings.check_images else None,
+    )
+
+
+def _cases(made: Bundle, settings: Settings, namespace: str) -> Iterator[Case]:
+    provided = tuple(manifest for _, manifest in made.manifests)
+    for experiment in made.experiments:
+        if experiment.requirements:
+            yield Case(experiment=experiment.name, declared=experiment.requirements, needs=Needs())
+        for manifest in experiment.manifests:
+            needs = requirements.needs(
+                manifest,
+                experiment=experiment.name,
+                provided=provided,
+                namespace=namespace,
+                service_account=settings.service_account,
+            )
+            yield Case(experiment=experiment.name, manifest=manifest, needs=needs)
+
+
+# --- review ------------------------------------------------------------------------------------
+
+
+def review_bundle(
+    made: Bundle, settings: Settings, report: preflight.Report | None = None
+) -> Review:
+    """Put base and head side by side, with all findings, for any of the renderers."""
+    findings = (*made.findings, *(report.findings if report else ()))
+    heads = tuple(each for _, each in made.manifests)
+    bases = tuple(each for part in made.experiments for each in part.base_manifests)
+    return Review(
+        bundle=made,
+        experiments=tuple(
+            ComparedExperiment(
+                experiment=part,
+                manifests=tuple(
+                    _with_plans(each, part.name, heads, bases) for each in diff.compare(part)
+                ),
+            )
+            for part in made.experiments
+        ),
+        findings=findings,
+        asserted=report is not None,
+        submit_unchanged=settings.submit_unchanged,
+    )
+
+
+def _with_plans(
+    each: ComparedManifest, name: str, heads: Sequence[Manifest], bases: Sequence[Manifest]
+) -> ComparedManifest:
+    """Add the picture, and what merging would start, to two manifests side by side."""
+    return replace(
+        each,
+        graphs=graph.graphs(each.base, each.head, compared=each.compared),
+        plan=plan.plan(each.head, name, heads) if each.head else None,
+        base_plan=plan.plan(each.base, name, bases) if each.base else None,
+    )
+
+
+def _errors(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    return tuple(each for each in findings if each.severity is Severity.ERROR)
+
+
+# --- submit ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What a submission came to; `findings` is not empty where nothing was begun."""
+
+    fates: tuple[Fate, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether an object did not get to where it should be."""
+        return any(each.what is What.FAILED for each in self.fates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """Who hears of a submission while it is under way."""
+
+    on_fate: Callable[[Fate], None] = field(default=lambda _: None)
+    on_run: Callable[[Run], None] = field(default=lambda _: None)
+
+
+def plan_submission(
+    made: Bundle, settings: Settings, namespace: str, origin: Mapping[str, str | None]
+) -> Plan:
+    """Name and label all that is to be submitted."""
+    provenance = Provenance(
+        commit=_commit(made),
+        attempt=settings.attempt,
+        target=settings.target,
+        version=__version__,
+        **origin,
+    )
+    return submit.plan(
+        made,
+        provenance,
+        namespace=namespace,
+        unchanged=settings.submit_unchanged,
+        template_only=settings.template_only,
+    )
+
+
+def _commit(made: Bundle) -> str:
+    if made.commit is None:
+        raise SettingsError(
+            "a submission carries the commit it was made from, and this folder is in no Git "
+            "repository with a commit. Commit the experiments first."
+        )
+    if made.dirty:
+        raise SettingsError(
+            "there are changes that are not committed: what is submitted must be found again by "
+            "its commit. Commit them, or submit a commit with `--head HEAD`."
+        )
+    return made.commit
+
+
+def submit_bundle(
+    made: Bundle,
+    settings: Settings,
+    road: Road,
+    checks: preflight.Inventory | None,
+    origin: Mapping[str, str | None],
+    watching: Watching,
+) -> Submitted:
+    """Check all of a bundle, then submit it: each object once, and once only."""
+    namespace = namespace_of(settings)
+    planned = plan_submission(made, settings, namespace, origin)
+    findings = (*made.findings, *planned.findings)
+    if checks is not None and not _errors(findings):
+        findings += assert_bundle(made, settings, namespace, checks).findings
+    if _errors(findings):
+        return Submitted(findings=findings)
+    submissions = submit.sized(planned.submissions)
+    skipped: tuple[Fate, ...] = ()
+    if settings.since_last:
+        ledger = submit.read_ledger(road.server, namespace, archive=road.archive)
+        submissions, skipped = ledger.without_repetition(submissions)
+    fates = []
+    submitting = submit.submit(
+        submissions,
+        road.server,
+        archive=road.archive,
+        concurrency=settings.max_concurrency,
+        dry_run=settings.dry_run,
+    )
+    pruning = submit.prune(
+        submit.gone(made, namespace=namespace),
+        road.server,
+        repository=origin.get("repository"),
+        prune=settings.prune,
+        dry_run=settings.dry_run,
+    )
+    for fate in chain(skipped, submitting, pruning):
+        watching.on_fate(fate)
+        fates.append(fate)
+    runs: tuple[Run, ...] = ()
+    if settings.wait and not settings.dry_run:
+        runs = submit.follow(
+            fates,
+            road.server,
+            archive=road.archive,
+            timeout=settings.wait_timeout,
+            on_change=watching.on_run,
+        )
+    return Submitted(fates=tuple(fates), findings=findings, runs=runs)
+
+
+def last_submitted(settings: Settings, road: Road, where: Workspace) -> str | None:
+    """Find the commit that was submitted last, and wholly, among the ancestors of this one."""
+    ledger = submit.read_ledger(road.server, namespace_of(settings), archive=road.archive)
+    return where.nearest_ancestor(ledger.commits())
+
+
+def status(
+    settings: Settings, road: Road, commit: str | None, experiment: str | None
+) -> tuple[Run, ...]:
+    """Find the runs of a commit or of an experiment, the newest first."""
+    return submit.runs(
+        road.server,
+        namespace_of(settings),
+        commit=commit,
+        experiment=experiment,
+        archive=road.archive,
+    )

@@ -94,18 +94,20 @@ def finding(each: Finding, *, colour: bool = False) -> list[str]:
 def summary(bundle: Bundle) -> str:
     """Count experiments and findings in one line."""
     statuses = Counter(each.status.value for each in bundle.experiments)
-    severities = Counter(each.severity.value for each in bundle.findings)
     total = len(bundle.experiments)
     if not total and not bundle.findings:
         return "No experiment is affected." if bundle.merge_base else "There are no experiments."
     counts = ", ".join(f"{statuses[each.value]} {each.value}" for each in Status if statuses[each])
     line = f"{total} experiment{'s' if total != 1 else ''}" + (f": {counts}" if counts else "")
-    found = [_counted(severities[each.value], each.value) for each in Severity if severities[each]]
-    return line + ("; " + ", ".join(found) if found else "")
+    found = counted(bundle.findings)
+    return line + (f"; {found}" if found else "")
 
 
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'s' if number != 1 else ''}"
+def counted(findings: Iterable[Finding]) -> str:
+    """Count findings by severity: `2 errors, 1 notice`; empty where there are none."""
+    severities = Counter(each.severity for each in findings)
+    parts = [(severities[each], each.value) for each in Severity if severities[each]]
+    return ", ".join(f"{number} {word}{'s' if number != 1 else ''}" for number, word in parts)
 
 
 def as_json(bundle: Bundle) -> str:

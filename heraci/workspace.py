@@ -83,6 +83,24 @@ class Workspace:
             f"{path} lies outside {self.root}: experiments-dir names a folder inside the repository"
         )
 
+    def commit(self, name: str | None) -> str:
+        """Give the full id of a commit, of the one checked out where none is named."""
+        if self.repository is None:
+            raise SettingsError(f"{self.directory} is in no Git repository: name an experiment")
+        if name is not None:
+            return self.repository.resolve(name)
+        head = self.repository.head_commit()
+        if head is None:
+            raise SettingsError("there is no commit yet, so nothing was submitted")
+        return head
+
+    def nearest_ancestor(self, commits: Iterable[str]) -> str | None:
+        """Give, of some commits, the one that is reached first when one walks back from HEAD."""
+        if self.repository is None:
+            return None
+        known = set(commits)
+        return next((sha for sha in self.repository.history() if sha in known), None)
+
     def compare(self, settings: Settings, selection: Selection) -> Compared:
         """Find out what is compared with what."""
         if self.repository is None:

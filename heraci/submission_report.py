@@ -1,0 +1,135 @@
+"""What a submission prints: each object's fate as it is known, runs as they go on, and the end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from heraci import report
+from heraci.bundle import Severity, Status, plain
+from heraci.submit import Fate, Phase, Run, What
+
+if TYPE_CHECKING:
+    from heraci.pipeline import Submitted
+
+_LOOKS: dict[What, Severity | Status] = {
+    What.CREATED: Status.ADDED,
+    What.APPLIED: Status.ADDED,
+    What.FAILED: Severity.ERROR,
+    What.ORPHANED: Severity.WARNING,
+    What.SUSPENDED: Severity.WARNING,
+    What.DELETED: Severity.WARNING,
+}
+_PHASES: dict[Phase, Severity | Status] = {
+    Phase.SUCCEEDED: Status.ADDED,
+    Phase.FAILED: Severity.ERROR,
+    Phase.ERROR: Severity.ERROR,
+    Phase.DELETED: Severity.WARNING,
+}
+
+
+class Told:
+    """Tells people or programs; for programs everything comes at the end, as one JSON object."""
+
+    def __init__(self, form: str, colour: bool, link: Callable[[Run], str | None]) -> None:
+        self._json = form == "json"
+        self._commands = form == "github"
+        self._colour = colour
+        self._link = link
+
+    def fate(self, fate: Fate) -> None:
+        """Tell what became of one object."""
+        if self._json:
+            return
+        what = f"{fate.what.value:13}"
+        if fate.what in _LOOKS:
+            what = report.paint(what, _LOOKS[fate.what], colour=self._colour)
+        told = report.safe(fate.message.replace("\n", " "))
+        print(f"{what} {report.safe(str(fate.submission))}  {told}".rstrip(), flush=True)
+
+    def run(self, run: Run) -> None:
+        """Tell how one run fares now."""
+        if not self._json:
+            print(self._line(run), flush=True)
+
+    def _line(self, run: Run) -> str:
+        phase = f"{run.phase.value:9}"
+        if run.phase in _PHASES:
+            phase = report.paint(phase, _PHASES[run.phase], colour=self._colour)
+        parts = [phase, f"{run.progress:7}", report.safe(f"{run.namespace}/{run.name}")]
+        parts += [report.safe(run.message.replace("\n", " "))] if run.message else []
+        address = self._link(run)
+        return "  ".join([*parts, *([address] if address else [])]).rstrip()
+
+    def table(self, runs: Sequence[Run]) -> None:
+        """Tell of runs that were asked for."""
+        if self._json:
+            print(json.dumps([self._data(each) for each in runs], indent=2))
+            return
+        for each in runs:
+            print(f"{each.created:20}  {each.commit[:10]}  {self._line(each)}")
+        print(_counted(runs) if runs else "No run is known.")
+
+    def end(self, result: Submitted) -> None:
+        """Tell what it came to."""
+        if self._json:
+            data = {
+                "submitted": [_fate_data(each) for each in result.fates],
+                "findings": [plain(each) for each in result.findings],
+                "runs": [self._data(each) for each in result.runs],
+            }
+            print(json.dumps(data, indent=2))
+            return
+        for each in result.findings:
+            print("\n".join(report.finding(each, colour=self._colour)))
+        if self._commands and result.findings:
+            print("\n".join(report.commands(result.findings)))
+        if any(each.severity is Severity.ERROR for each in result.findings):
+            print("Nothing was submitted.")
+            return
+        counts = Counter(each.what.value for each in result.fates)
+        told = ", ".join(
+            f"{counts[each.value]} {each.value}" for each in What if counts[each.value]
+        )
+        print(told or "There is nothing to submit.")
+        if result.failed:
+            print("The same command submits the rest, and nothing twice.")
+        if result.runs:
+            print(_counted(result.runs))
+
+    def exit_code(self, result: Submitted, *, waited: bool) -> int:
+        """Give 1 for what is the user's to put right, 3 for what the servers did not do."""
+        if any(each.severity is Severity.ERROR for each in result.findings):
+            return 1
+        if result.failed or (waited and any(not each.phase.ended for each in result.runs)):
+            return 3
+        bad = any(each.phase not in (Phase.SUCCEEDED, *_going_on()) for each in result.runs)
+        return 1 if bad else 0
+
+    def _data(self, run: Run) -> dict[str, object]:
+        return {**asdict(run), "phase": run.phase.value, "link": self._link(run)}
+
+
+def _going_on() -> Iterable[Phase]:
+    return (each for each in Phase if not each.ended)
+
+
+def _fate_data(fate: Fate) -> dict[str, object]:
+    one = fate.submission
+    return {
+        "experiment": one.experiment,
+        "kind": one.kind,
+        "namespace": one.namespace,
+        "name": one.name,
+        "digest": one.digest,
+        "what": fate.what.value,
+        "message": fate.message,
+    }
+
+
+def _counted(runs: Iterable[Run]) -> str:
+    counts = Counter(each.phase.value for each in runs)
+    return ", ".join(f"{counts[each.value]} {each.value.lower()}" for each in Phase if counts[each])
