@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from heraci.bundle import Finding, Requirement
 
 _QUANTITY = re.compile(r"([+-]?[\d.]+)(?:([eE][+-]?\d+)|([A-Za-z]*))")
+# No cluster has as much of anything.
+_BEYOND = Decimal("1e30")
 _SUFFIXES = {
     "": Decimal(1),
     "n": Decimal("1e-9"),
@@ -36,8 +38,11 @@ def quantity(text: Any) -> Decimal | None:
         return None
     if not re.search(r"\d", match[1]):
         return None
-    number = Decimal(match[1] + (match[2] or ""))
-    return number * _SUFFIXES[match[3] or ""]
+    try:
+        number = Decimal(match[1] + (match[2] or "")) * _SUFFIXES[match[3] or ""]
+    except DecimalException:
+        return None
+    return number if abs(number) < _BEYOND else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,11 +57,20 @@ class Container:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Expression:
+    """What a node affinity asks of one label."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pod:
     """What one template's pod asks for.
 
     `copies` counts how often the workflow starts it, as far as its own arguments decide that.
-    `affinity` is the node affinity's `requiredDuringSchedulingIgnoredDuringExecution`.
+    `affinity` holds the terms of the required node affinity, one of which a node has to meet.
     """
 
     template: str
@@ -64,7 +78,7 @@ class Pod:
     containers: tuple[Container, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
-    affinity: Mapping[str, Any] = field(default_factory=dict)
+    affinity: tuple[tuple[Expression, ...], ...] = ()
     service_account: str | None = None
     copies: int = 1
 

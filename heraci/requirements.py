@@ -17,7 +17,7 @@ from typing import Any
 
 from heraci import document
 from heraci.bundle import Finding, Manifest, Requirement, Severity
-from heraci.needs import Action, Claim, Container, Needs, Pod
+from heraci.needs import Action, Claim, Container, Expression, Needs, Pod
 
 ARGO = "argoproj.io/v1alpha1"
 # How often one template is read with other arguments, and how many items of a loop are followed.
@@ -110,7 +110,8 @@ class _Reader:
         self.namespace = manifest.namespace or namespace
         # Argo's order: the workflow, the template it refers to, then heraci's target.
         accounts = (each.get("serviceAccountName") for each in (self.spec, *self.inherited))
-        self.account: str | None = next((each for each in accounts if each), service_account)
+        named = (each for each in accounts if isinstance(each, str) and each)
+        self.account: str | None = next(named, service_account)
         self.found: dict[tuple[Any, ...], Requirement] = {}
         self.pods: dict[tuple[str, str], Pod] = {}
         self.claims: dict[str, Claim] = {}
@@ -173,7 +174,7 @@ class _Reader:
     def unreached(self, place: _Place) -> None:
         """Read the templates that nothing here calls: others may, with arguments of their own."""
         for template in _dicts(self.spec.get("templates")):
-            if template.get("name") not in self.readings:
+            if str(template.get("name") or "") not in self.readings:
                 inputs = _dicts(_dict(template.get("inputs")).get("parameters"))
                 unknown = {str(each.get("name")): None for each in inputs}
                 self.template(template, place, unknown, id(template))
@@ -281,7 +282,7 @@ class _Reader:
             return _json_list(filled)
         if call.get("withParam"):
             return _json_list(self.fill(str(call["withParam"]), place.scope))
-        if sequence := call.get("withSequence"):
+        if sequence := _dict(call.get("withSequence")):
             return _sequence({k: self.fill(_text(v), place.scope) for k, v in sequence.items()})
         return None
 
@@ -515,13 +516,14 @@ class _Reader:
             return
         spec = self.merged_pod_spec(template, place)
         affinity = _dict(_dict(spec.get("affinity")).get("nodeAffinity"))
+        required = _dict(affinity.get("requiredDuringSchedulingIgnoredDuringExecution"))
         pod = Pod(
             template=str(place.template),
             source=place.source,
             containers=tuple(self.containers(spec, place)),
             node_selector=self.texts(spec.get("nodeSelector"), place),
             tolerations=tuple(_dicts(spec.get("tolerations"))),
-            affinity=_dict(affinity.get("requiredDuringSchedulingIgnoredDuringExecution")),
+            affinity=tuple(map(_expressions, _dicts(required.get("nodeSelectorTerms")))),
             service_account=self.account_of(template, place),
         )
         key = (pod.template, repr(replace(pod, copies=1)))
@@ -677,6 +679,17 @@ def _sequence(given: Mapping[str, str | None]) -> list[str] | None:
         return [form % number for number in numbers[:MOST_ITEMS]]
     except (TypeError, ValueError):
         return None
+
+
+def _expressions(term: Mapping[str, Any]) -> tuple[Expression, ...]:
+    return tuple(
+        Expression(
+            key=str(each.get("key")),
+            operator=str(each.get("operator")),
+            values=tuple(map(str, _list(each.get("values")))),
+        )
+        for each in _dicts(term.get("matchExpressions"))
+    )
 
 
 def _patched(base: Any, patch: Any) -> Any:

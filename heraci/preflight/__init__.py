@@ -214,8 +214,9 @@ def _trial(case: Case, namespace: str) -> Look | None:
     body = dict(manifest.document)
     within = case.namespace(namespace) if kind.namespaced else None
     if within:
-        body["metadata"] = {**(body.get("metadata") or {}), "namespace": within}
-    return Look(path=kind.path(within), body=json.dumps(body, sort_keys=True, default=str))
+        metadata = body.get("metadata")
+        body["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "namespace": within}
+    return Look(path=kind.path(within), body=json.dumps(body, default=str))
 
 
 def _refused(seen: Seen, cases: Sequence[Case], findings: Findings) -> None:

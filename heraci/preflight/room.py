@@ -9,7 +9,7 @@ from typing import Any
 
 from heraci.bundle import Severity
 from heraci.looks import Answer, Look, name_of
-from heraci.needs import Container, Pod, quantity
+from heraci.needs import Container, Expression, Pod, quantity
 from heraci.preflight.cases import Case, Findings, Place
 from heraci.preflight.ground import KINDS, Ground
 
@@ -400,24 +400,21 @@ def _labels(node: Mapping[str, Any]) -> Mapping[str, str]:
 def _selected(pod: Pod, labels: Mapping[str, str]) -> bool:
     if any(labels.get(key) != value for key, value in pod.node_selector.items()):
         return False
-    terms = pod.affinity.get("nodeSelectorTerms") or ()
-    return not terms or any(
-        all(_matches(each, labels) for each in term.get("matchExpressions") or ()) for term in terms
-    )
+    terms = pod.affinity
+    return not terms or any(all(_matches(each, labels) for each in term) for term in terms)
 
 
-def _matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key, values = expression.get("key", ""), expression.get("values") or ()
-    value = labels.get(key)
-    match expression.get("operator"):
+def _matches(expression: Expression, labels: Mapping[str, str]) -> bool:
+    value = labels.get(expression.key)
+    match expression.operator:
         case "In":
-            return value in values
+            return value in expression.values
         case "NotIn":
-            return value not in values
+            return value not in expression.values
         case "Exists":
-            return key in labels
+            return value is not None
         case "DoesNotExist":
-            return key not in labels
+            return value is None
         case _:
             return True  # Gt and Lt: in doubt it fits
 

@@ -28,7 +28,7 @@ class Registry(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         authorization = self.headers.get("Authorization")
         self.asked.append((self.path, authorization))
-        seen = [("/v2/public/image/manifests/1", None)]
+        seen: list[tuple[str, str | None]] = [("/v2/public/image/manifests/1", None)]
         seen.append(("/v2/free/image/manifests/1", f"Bearer {TOKEN}"))
         if (self.path, authorization) in seen:
             self.answer(200)
