@@ -141,6 +141,7 @@ def _from_kubeconfig(
         loader = kube_config.KubeConfigLoader(
             config_dict=_with_login(merged, context, origin),
             active_context=context,
+            config_base_path=None,  # each path is relative to the file that holds it
             temp_file_path=folder,
         )
         loader.load_and_set(configuration)
