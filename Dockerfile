@@ -33,6 +33,10 @@ RUN if ! command -v git > /dev/null || [ ! -e /etc/ssl/certs/ca-certificates.crt
         && apt-get install --yes --no-install-recommends ca-certificates git \
         && rm -rf /var/lib/apt/lists/*; \
     fi
+# For `docker run` by hand: a home with a cache that the uids of experiments may enter, as root's own
+# is closed. The runner brings its own.
+RUN install -d -m 755 /home/heraci
+ENV HOME=/home/heraci
 COPY --from=build /opt/heraci /opt/heraci
 
 ARG SOURCE=https://github.com/VCityTeam/heraci

@@ -20,12 +20,14 @@ class PullRequest:
     author: str
 
 
-def merged_pull_request(github: GitHub, sha: str, branch: str) -> PullRequest | None:
+def merged_pull_request(
+    github: GitHub, sha: str, branch: str, *, patient: bool = True
+) -> PullRequest | None:
     """Find the pull request whose merge made a commit; None after a direct push.
 
-    Right after a merge GitHub may not know yet, so an empty answer is asked for once more.
+    Right after a merge GitHub may not know yet, so `patient` asks once more where none is known.
     """
-    for last in (False, True):
+    for last in (False, True) if patient else (True,):
         try:
             found = [
                 _pull_request(each)

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from heraci.bundle import Finding, Severity
+from heraci.bundle import Finding
 from heraci.errors import GitHubError
 
 SUMMARY_BYTES = 1_000_000  # the runner takes 1 MiB, and nothing at all of what is longer
-MOST_ANNOTATIONS = 10  # of each level: the runner shows no more of one step
 MESSAGE = 4096
 TITLE = 255
-OUTPUT_CHARACTERS = 500_000  # a job's outputs may have 1 MB together, counted as UTF-16
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -116,19 +114,9 @@ def _property(value: str) -> str:
 def annotations(findings: Sequence[Finding]) -> list[str]:
     """Write findings as commands that show them beside the author's lines.
 
-    The gravest of each level come first, as the runner leaves out what is beyond its limits; the
-    last one of a level then tells how many there were.
+    The runner shows ten of each level; which ones are worth it is chosen elsewhere.
     """
-    commands = []
-    for severity in Severity:
-        found = [each for each in findings if each.severity is severity]
-        placed = sorted(found, key=lambda each: each.file is None)
-        shown = placed if len(placed) <= MOST_ANNOTATIONS else placed[: MOST_ANNOTATIONS - 1]
-        commands += [_annotation(each) for each in shown]
-        if len(shown) < len(placed):
-            told = f"{len(placed) - len(shown)} more of this kind are in the step's summary."
-            commands.append(command(severity.value, told, title="heraci"))
-    return commands
+    return [_annotation(each) for each in findings]
 
 
 def _annotation(each: Finding) -> str:
