@@ -7,12 +7,14 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from posixpath import normpath
 
-from heraci import __version__
+from heraci import __version__, servers
+from heraci.errors import HeraciError
 from heraci.settings import Settings
 from heraci.workspace import Workspace
 
@@ -39,7 +41,33 @@ def examine(settings: Settings, where: Workspace) -> list[Check]:
         _check_limits(),
         _check_cache(Path(settings.cache_dir)),
         _check_experiments(settings, where),
+        *_check_servers(settings),
     ]
+
+
+def _check_servers(settings: Settings) -> Iterator[Check]:
+    """Ask the target's servers whether they are there and take our credentials."""
+    if settings.target is None:
+        yield Check(name="target", fine=True, told="none is chosen, so no server was asked")
+        return
+    try:
+        cluster = servers.cluster_of(settings)
+        version = cluster.get("/version").get("gitVersion", "")
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        user = cluster.request("POST", path, body=review)["status"]["userInfo"].get("username")
+        told = f"{cluster.host}, Kubernetes {version}, as {user}"
+        yield Check(name="cluster", fine=True, told=told)
+    except HeraciError as error:
+        yield Check(name="cluster", fine=False, told=" ".join(str(error).split()))
+    argo = servers.argo_server_of(settings)
+    if argo is None:
+        yield Check(name="argo-server", fine=True, told="none is set")
+        return
+    try:
+        yield Check(name="argo-server", fine=True, told=f"{argo.address}, Argo {argo.version()}")
+    except HeraciError as error:
+        yield Check(name="argo-server", fine=False, told=" ".join(str(error).split()))
 
 
 def _check_git(where: Workspace) -> Check:

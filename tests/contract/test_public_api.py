@@ -25,6 +25,7 @@ PUBLIC = [
     "ServiceAccount",
     "StorageClass",
     "VolumeClaim",
+    "configure_hera",
 ]
 
 HEAVY = {"git", "hera", "kubernetes", "pydantic", "pydantic_settings", "requests", "yaml"}
