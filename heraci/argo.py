@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ KINDS = {
     "ClusterWorkflowTemplate": _Kind("cluster-workflow-templates", "template"),
     "CronWorkflow": _Kind("cron-workflows", "cronWorkflow"),
 }
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 # What grows with a run and tells nothing that is asked here.
 HEAVY = ("status.nodes", "status.storedTemplates", "status.storedWorkflowTemplateSpec")
 
@@ -376,6 +378,10 @@ def _verification(address: str, ca_certificate: Path | None, unverified: bool) -
 
 
 def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
+    for part in (namespace, name):
+        # They come from a bundle: none of them may lead to another address.
+        if part and not NAME.fullmatch(part):
+            raise RejectedError(f"{part!r} cannot be the name of a {kind} or a namespace.")
     return "/".join(part for part in ("/api/v1", KINDS[kind].path, namespace, name) if part)
 
 

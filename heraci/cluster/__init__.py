@@ -71,7 +71,8 @@ def connect(
     """Find the way to a cluster and log in; nothing is sent to it yet.
 
     The way is `server` with `token`; else the kubeconfig's `content`; else its `paths`, as kubectl
-    merges them; else, unless `in_cluster` is False, the pod's own account; else `~/.kube/config`.
+    merges them; else `~/.kube/config`; else, in a pod, its own account (`in_cluster` True asks for
+    that alone, False never takes it).
     """
 
     def enter() -> Access:
@@ -105,16 +106,21 @@ def _configuration(
         if token:
             configuration.api_key["BearerToken"] = f"Bearer {token}"
         return configuration, "by its address", None
-    if content is None and not paths and in_cluster is not False:
+    by_default = content is None and not paths and not _existing(DEFAULT_PATHS)
+    if in_cluster or (by_default and in_cluster is None):
         with contextlib.suppress(config.ConfigException):
             config.load_incluster_config(client_configuration=configuration)
             return configuration, "in-cluster", _pod_namespace()
-        if in_cluster:
-            raise ClusterError(
-                "heraci does not run in a pod with a service account, so there is no in-cluster "
-                "access. Give a kubeconfig."
-            )
+    if in_cluster:
+        raise ClusterError(
+            "heraci does not run in a pod with a service account, so there is no in-cluster "
+            "access. Give a kubeconfig."
+        )
     return _from_kubeconfig(configuration, paths or DEFAULT_PATHS, content, context, folder)
+
+
+def _existing(paths: Iterable[Path]) -> list[str]:
+    return [str(path.expanduser()) for path in paths if path.expanduser().is_file()]
 
 
 def _from_kubeconfig(
@@ -129,7 +135,7 @@ def _from_kubeconfig(
     from kubernetes.config import kube_config
 
     origin = "the kubeconfig" if content is not None else os.pathsep.join(map(str, paths))
-    existing = [str(path.expanduser()) for path in paths if path.expanduser().is_file()]
+    existing = _existing(paths)
     if content is None and not existing:
         raise ClusterError(
             f"No kubeconfig: {origin} does not exist. Set kubeconfig (KUBECONFIG) to a file or to "

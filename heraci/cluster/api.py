@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ PLURALS = {
     "ClusterWorkflowTemplate": "clusterworkflowtemplates",
     "CronWorkflow": "cronworkflows",
 }
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 FIELD_MANAGER = "heraci"
 # One watch request; then the next goes on where it ended. Short, so that a dead line is noticed.
 WATCH_SECONDS = 50
@@ -92,13 +94,16 @@ class Cluster:
         """List the objects that a label selector finds, and the version to watch from."""
         accept = METADATA_ONLY if metadata_only else "application/json"
         params = {"labelSelector": labels}
-        while True:
+        for last in (False, False, True):
             try:
                 pages = list(self.pages(_path(kind, namespace), params, accept=accept))
             except errors.GoneError:
-                continue  # the list changed too fast between two pages: begin anew
+                if last:
+                    raise
+                continue  # the server forgot the list between two pages: begin anew
             items = [item for page in pages for item in page["items"]]
             return items, pages[0]["metadata"]["resourceVersion"]
+        raise AssertionError("unreachable")
 
     def create(self, document: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create an object; ConflictError where one of that name seems to be there."""
@@ -178,6 +183,10 @@ def _identity(document: Mapping[str, Any]) -> tuple[str, str | None, str]:
 
 
 def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
+    for part in (namespace, name):
+        # They come from a bundle: none of them may lead to another address.
+        if part and not NAME.fullmatch(part):
+            raise errors.RejectedError(f"{part!r} cannot be the name of a {kind} or a namespace.")
     below = f"/namespaces/{namespace}" if namespace else ""
     at = f"/apis/argoproj.io/v1alpha1{below}/{PLURALS[kind]}"
     return f"{at}/{name}" if name else at

@@ -26,16 +26,18 @@ def submit(
     archive: Archive | None = None,
     concurrency: int = 8,
     dry_run: bool = False,
+    is_later: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[Fate]:
     """Apply templates and crons, then create workflows; yield each fate as it is known.
 
     Ask again and nothing is done twice: a run has one name for its commit, and what is there
-    already is compared and reported. HeraciError means that nothing was begun.
+    already is compared and reported. `is_later` says of another commit whether it comes after this
+    one: what that one applied is left as it is. HeraciError means that nothing was begun.
     """
     submissions = tuple(submissions)
     applied = [each for each in submissions if each.applied]
     created = [each for each in submissions if not each.applied]
-    work = _Work(server=server, dry_run=dry_run)
+    work = _Work(server=server, dry_run=dry_run, is_later=is_later)
     work.standing = _standing(server, archive, created)
     fates = []
     for fate in _concurrently(work.apply, applied, concurrency):
@@ -45,6 +47,12 @@ def submit(
     held = {each: why for each in created if (why := _held_back(each, failed, applied))}
     for one, why in held.items():
         yield Fate(submission=one, what=What.FAILED, message=why)
+    if dry_run:
+        work.absent = {
+            (each.submission.kind, each.submission.name)
+            for each in fates
+            if each.what is What.CREATED
+        }
     free = [each for each in created if each not in held]
     yield from _concurrently(work.create, free, concurrency)
 
@@ -55,6 +63,8 @@ class _Work:
 
     server: Server
     dry_run: bool
+    is_later: Callable[[str], bool]
+    absent: set[tuple[str, str]] = field(default_factory=set)  # templates, in a dry run
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     standing: Mapping[tuple[str | None, str], Document] = field(default_factory=dict)
     unanswered: int = 0
@@ -88,6 +98,12 @@ class _Work:
         for attempt in range(1, CONFLICT_TRIES + 1):
             try:
                 made = self.server.create(document, dry_run=self.dry_run)
+            except ValueError as refused:
+                if not (waits := self.absent & set(references(one.document))):
+                    raise
+                name = min(name for _, name in waits)
+                message = f"Not checked: it refers to {name}, which is not there yet. ({refused})"
+                return Fate(submission=one, what=What.CREATED, message=message)
             except FileExistsError as conflict:
                 # Both servers say so too where two of them wrote a quota at the same time.
                 if (found := self.server.find(one.kind, one.namespace, one.name)) is not None:
@@ -136,6 +152,10 @@ class _Work:
         if live is not None:
             if owner := _other_owner(one, live):
                 return Fate(submission=one, what=What.FAILED, message=owner, document=live)
+            commit = _labels(live).get(v.COMMIT_LABEL, "")
+            if commit and not _same_run(one, live) and self.is_later(commit):
+                message = f"A later commit, {commit[:10]}, has applied it."
+                return Fate(submission=one, what=What.UNCHANGED, message=message, document=live)
             if _same_run(one, live):
                 document = _as_told_before(document, live)
         made = self.server.apply(document, dry_run=self.dry_run)

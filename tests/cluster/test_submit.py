@@ -112,6 +112,25 @@ def test_another_commit_applies_templates_and_creates_runs_of_its_own(
     assert found["spec"]["templates"][0]["suspend"] == {"duration": "9s"}
 
 
+def test_what_a_later_commit_applied_stays_when_an_old_job_runs_again(
+    server: Server, namespace: Namespace
+) -> None:
+    old = planned(namespace.name, template("sum"))
+    later = replace(PROVENANCE, commit=OTHER_COMMIT)
+    list(submit(planned(namespace.name, template("sum", "9s"), provenance=later), server))
+    message = "A later commit, fedcba9876, has applied it."
+    again = submit(old, server, is_later=lambda commit: commit == OTHER_COMMIT)
+    assert told(again) == [("sum", "unchanged", message)]
+    assert told(submit(old, server)) == [("sum", "applied", "")]
+
+
+def test_a_name_leads_nowhere_else(server: Server, namespace: Namespace) -> None:
+    (asked,) = planned(namespace.name, template("../../../../../../api/v1/secrets"))
+    ((_, what, message),) = told(submit([asked], server))
+    assert what == "failed"
+    assert "cannot be the name of a WorkflowTemplate" in message
+
+
 def test_what_somebody_changed_in_a_template_is_put_right(
     server: Server, direct: Cluster, namespace: Namespace
 ) -> None:
