@@ -393,7 +393,7 @@ class _Reader:
     def manifest(self, data: Mapping[str, Any], index: int) -> Manifest:
         content = data["document"]
         sources = {str(key): str(value) for key, value in data["sources"].items() if value}
-        kind, meta = content.get("kind"), content.get("metadata") or {}
+        kind, meta = _text(content.get("kind")), content.get("metadata") or {}
         name = meta.get("name") or meta.get("generateName") or ""
         if kind not in KINDS:
             self.find("unknown-kind", f"is of kind {kind}, which Argo does not know", sources)

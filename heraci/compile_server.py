@@ -46,7 +46,7 @@ _RESULT = 3
 _JOB, _RESULT_OF_COMMAND = 3, 4
 _CALM = 0.25  # seconds between two looks at what long-running workers have written
 _PATIENCE = 10.0  # seconds until what was killed counts as gone
-_MOST_FILES = 100_000
+_LEAST_SIZE = 4096  # what the smallest file takes
 # Where anybody may write: what a worker left there would wait for the next one that has its uid.
 _SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")  # noqa: S108
 
@@ -58,6 +58,7 @@ class _Worker:
     request: dict[str, Any]
     started: float  # by the wall's clock, as file systems have it
     deadline: float
+    looked_at: float  # when its folder is next, by the same clock as the deadline
     fate: str | None = None
 
     @property
@@ -133,10 +134,12 @@ class Server:
         names = ("result", "log")
         files = [_create(os.path.join(request["folder"], name), request["uid"]) for name in names]
         self.folders.add(os.path.dirname(request["folder"]))
+        now = time.monotonic()
         worker = _Worker(
             request=request,
             started=time.time(),
-            deadline=time.monotonic() + request["limits"]["seconds"],
+            deadline=now + request["limits"]["seconds"],
+            looked_at=now + _CALM,
         )
         pid = os.fork()
         if pid == 0:
@@ -176,14 +179,17 @@ class Server:
 
     def end_greedy(self) -> None:
         """End workers that fill their folder; those that take a moment only are not looked at."""
-        now = time.time()
         for pid, worker in self.running.items():
             most = worker.request["limits"]["folder_size"]
-            if worker.fate or most is None or now - worker.started < _CALM:
+            began = time.monotonic()
+            if worker.fate or most is None or began < worker.looked_at:
                 continue
             if not _is_within(worker.request["place"], most):
                 worker.fate = "folder_size"
                 _kill(pid)
+            # The more there is to look at, the rarer it is: other workers are waiting.
+            ended = time.monotonic()
+            worker.looked_at = ended + max(_CALM, 10 * (ended - began))
 
     def end_leftovers(self, uid: int | None) -> None:
         """End whatever a worker had started, and wait until it is gone."""
@@ -272,12 +278,12 @@ def _sweep(worker: _Worker) -> None:
 
 
 def _is_within(place: str, most: int) -> bool:
-    """Tell whether a folder holds no more than so many bytes, in not too many files."""
+    """Tell whether a folder holds no more than so many bytes."""
     size = 0
-    for number, entry in enumerate(_walk(place)):
+    for entry in _walk(place):
         with contextlib.suppress(OSError):
-            size += entry.stat(follow_symlinks=False).st_blocks * 512
-        if size > most or number > _MOST_FILES:
+            size += max(_LEAST_SIZE, entry.stat(follow_symlinks=False).st_blocks * 512)
+        if size > most:
             return False
     return True
 

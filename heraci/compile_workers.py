@@ -125,13 +125,13 @@ class Workers:
                     selector.register(server.socket, selectors.EVENT_READ, server)
                 number += 1
                 try:
-                    folder = self._stage(task, slot, number)
+                    folder, size = self._stage(task, slot, number)
                 except OSError as error:  # a path too long for here, a full disk
                     yield task, Ended(result=None, log="", failure=f"cannot be staged: {error}")
                     free.append(slot)
                     continue
                 running[slot] = (task, folder)
-                server.send(self._request(task, slot, folder))
+                server.send(self._request(task, slot, folder, size))
             if not running:
                 return
             for key, _ in selector.select():
@@ -161,7 +161,8 @@ class Workers:
     def _uid(self, slot: int) -> int | None:
         return self._uids.of(slot) if self._uids else None
 
-    def _stage(self, task: Task, slot: int, number: int) -> Path:
+    def _stage(self, task: Task, slot: int, number: int) -> tuple[Path, int]:
+        """Write a task's files; give their folder and what they take."""
         uid = self._uid(slot)
         folder = self._place(task) / f"{slot}"
         folder.mkdir(mode=0o711, exist_ok=True)
@@ -173,7 +174,7 @@ class Workers:
             writer.file(f"repository/{path}", content)
         for path, content in task.extra_files.items():
             writer.file(path, content)
-        return place
+        return place, writer.size
 
     def _place(self, task: Task) -> Path:
         """Give the folder that a task is staged in."""
@@ -186,7 +187,7 @@ class Workers:
             self._beside.chmod(0o711)
         return self._beside
 
-    def _request(self, task: Task, slot: int, place: Path) -> dict[str, Any]:
+    def _request(self, task: Task, slot: int, place: Path, size: int) -> dict[str, Any]:
         def filled(text: str) -> str:
             return text.replace("{folder}", str(place))
 
@@ -212,7 +213,7 @@ class Workers:
                 "seconds": limits.seconds,
                 "memory": limits.memory,
                 "file_size": limits.file_size,
-                "folder_size": limits.folder_size,
+                "folder_size": limits.folder_size and limits.folder_size + size,
                 "open_files": limits.open_files,
                 "processes": _process_limit(limits.processes, self._uid(slot)),
             },
@@ -320,6 +321,8 @@ class _Server:
 
 def _memory() -> str | None:
     """Give a folder in memory for what lives for milliseconds; None where there is no roomy one."""
+    if os.environ.get("TMPDIR"):
+        return None  # somebody has said where
     folder = "/dev/shm"  # noqa: S108 - a folder of our own is made in it
     try:
         about = os.statvfs(folder)
@@ -347,6 +350,7 @@ class _Writer:
     def __init__(self, root: str, uid: int | None) -> None:
         self.root, self.uid = root, uid
         self.known: set[str] = set()
+        self.size = 0
         self.folder("")
         self.folder("repository")
 
@@ -364,6 +368,7 @@ class _Writer:
 
     def file(self, path: str, content: bytes) -> None:
         self.folder(path.rpartition("/")[0])
+        self.size += max(4096, len(content))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(f"{self.root}/{path}", flags, 0o600)
         try:
@@ -457,7 +462,7 @@ def _failure(answer: dict[str, Any], limits: Limits, log: str) -> str | None:
     if answer.get("reason") == "timeout":
         return f"took longer than {limits.seconds:g} s (compile-timeout)"
     if answer.get("reason") == "folder_size":
-        return f"wrote more than {(limits.folder_size or 0) >> 20} MiB, or too many files"
+        return f"wrote more than {(limits.folder_size or 0) >> 20} MiB"
     number = answer.get("signal")
     if number == signal.SIGSEGV:
         return "crashed (SIGSEGV): most often a recursion without end, or a broken extension module"

@@ -1,0 +1,216 @@
+"""Runs the real heraci over a repository of strangers' experiments, as root or as an ordinary user.
+
+A test that runs as root gives its ordinary user by dropping to another uid in a child. Where Python
+itself lies below a folder that root alone may enter, that child sees it through the same mounts
+that heraci makes for its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import heraci
+from tests.repository import Repository
+
+LINUX = sys.platform == "linux"
+IS_ROOT = os.geteuid() == 0
+# A different one for each process of pytest-xdist; below systemd's range, above heraci's own.
+ORDINARY_UID = 61_120 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 60
+CANARY = "canary-9f1c7e55d2"
+GOOD = """
+from hera.workflows import Container, Workflow
+
+with Workflow(generate_name="good-", entrypoint="main") as w:
+    Container(name="main", image="alpine:3.20", command=["true"])
+"""
+_PACKAGE = Path(heraci.__file__).parent
+_LAUNCHER = f"""
+import os, sys
+sys.path.insert(0, {os.fspath(_PACKAGE.parent)!r})
+from heraci import compile_server
+uid, needed, program = int(sys.argv[1]), sys.argv[2].split(os.pathsep), sys.argv[3:]
+compile_server.show(needed)
+os.setgroups([])
+os.setgid(uid)
+os.setuid(uid)
+os.execv(program[0], program)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What one run of heraci gave: its exit code, what it said, and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+    output: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What `--format json` says."""
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
+
+    @property
+    def findings(self) -> dict[str, list[str]]:
+        """The messages of the findings of each experiment."""
+        found: dict[str, list[str]] = {}
+        for each in self.report["findings"]:
+            found.setdefault(each["experiment"], []).append(each["message"])
+        return found
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """What became of each experiment."""
+        return {each["name"]: each["status"] for each in self.report["experiments"]}
+
+    @property
+    def written(self) -> dict[str, bytes]:
+        """Every file of the output folder."""
+        return contents(self.output)
+
+    @property
+    def everything(self) -> str:
+        """All that anybody could read afterwards."""
+        files = "".join(each.decode(errors="replace") for each in self.written.values())
+        return self.stdout + self.stderr + files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strangers:
+    """A repository whose experiments nobody has read, and a user who compiles it."""
+
+    place: Path
+    uid: int | None
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that is compiled."""
+        return Repository(path=self.place / "repository")
+
+    @property
+    def temporary(self) -> Path:
+        """The folder that heraci's TMPDIR names."""
+        return self.place / "temporary"
+
+    def add(self, **experiments: str | bytes) -> None:
+        """Write experiments by name."""
+        for name, source in experiments.items():
+            self.repository.write(f"experiments/{name}/experiment.py", source)
+
+    def processes(self) -> dict[int, str]:
+        """Give the command lines of the processes that a run has left.
+
+        As root they are known by this place, which the command line of heraci's server holds and
+        each fork of it inherits; an ordinary user has no others.
+        """
+        if not LINUX:
+            return {}
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                line = (
+                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+                mine = str(self.place) in line or entry.stat().st_uid == self.uid
+                if line and mine and int(entry.name) != os.getpid():  # a zombie has no line
+                    found[int(entry.name)] = line
+        return found
+
+    def command(self, *arguments: str) -> list[str]:
+        """Give the command line that runs heraci as this user."""
+        program = [sys.executable, "-m", "heraci", *arguments]
+        if self.uid is None:
+            return program
+        needed = {sys.prefix, sys.base_prefix, str(_PACKAGE)}
+        shown = os.pathsep.join(sorted(needed))
+        return [sys.executable, "-c", _LAUNCHER, str(self.uid), shown, *program]
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Start heraci in the repository."""
+        if self.uid is not None:
+            give(self.place, self.uid)
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.repository.path,
+            env={**self.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+    def compile(self, *arguments: str, **environ: str) -> Done:
+        """Compile everything, and wait for it."""
+        output = self.place / "output"
+        wanted = ("compile", "--all", "--format", "json", "--output", str(output), *arguments)
+        process = self.start(*wanted, **environ)
+        try:
+            stdout, stderr = process.communicate(timeout=300)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return Done(code=process.returncode, stdout=stdout, stderr=stderr, output=output)
+
+
+def give(place: Path, uid: int) -> None:
+    """Make a user the owner of all that lies in a folder."""
+    for folder, _, names in os.walk(place):
+        for path in (Path(folder), *(Path(folder, name) for name in names)):
+            os.chown(path, uid, uid, follow_symlinks=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Give every file below a folder with its content, links with their target."""
+    found = {}
+    for place, folders, names in os.walk(folder):
+        for name in (*names, *folders):
+            path = Path(place, name)
+            if path.is_symlink():
+                found[os.path.relpath(path, folder)] = os.fsencode(path.readlink())
+            elif path.is_file():
+                found[os.path.relpath(path, folder)] = path.read_bytes()
+    return found
+
+
+@contextlib.contextmanager
+def strangers(*, ordinary: bool) -> Iterator[Strangers]:
+    """Make an empty repository of strangers, for root or for an ordinary user."""
+    place = Path(tempfile.mkdtemp(prefix="strangers-")).resolve()
+    place.chmod(0o755)
+    for name in ("home", "temporary", "cache"):
+        (place / name).mkdir()
+    Repository.create(place / "repository")
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(place / "home"),
+        "TMPDIR": str(place / "temporary"),
+        "HERACI_CACHE_DIR": str(place / "cache"),
+        "HERACI_JOBS": "3",
+        "LANG": "C.UTF-8",
+        **{name: each for name, each in os.environ.items() if name.startswith("GIT_CONFIG_")},
+    }
+    uid = ORDINARY_UID if ordinary and IS_ROOT else None
+    made = Strangers(place=place, uid=uid, environ=environ)
+    try:
+        yield made
+    finally:
+        for pid in made.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(place, ignore_errors=True)
