@@ -524,7 +524,9 @@ def _run_submit(arguments: argparse.Namespace) -> int:
     checks = None
     if arguments.preflight:
         checks = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
-    told = submission_report.Told(settings.format, _colours(sys.stdout), road.link)
+    told = submission_report.Told(
+        settings.format, _colours(sys.stdout), road.link, dry_run=settings.dry_run
+    )
     watching = pipeline.Watching(on_fate=told.fate, on_run=told.run)
     result = pipeline.submit_bundle(made, settings, road, checks, {}, watching)
     told.end(result)

@@ -143,8 +143,8 @@ class Bundle:
     """All that a review, an assertion or a submission needs to know of one compilation.
 
     `settings` are those that reached the experiments, never a secret; `versions` name heraci and
-    its Python. `known` are files of the folder that belong to experiments which exist and were not
-    compiled this time.
+    its Python. `dirty` says that the files it was made from are not those of `commit`. `known` are
+    files of the folder that belong to experiments which exist and were not compiled this time.
     """
 
     target: str | None = None

@@ -19,7 +19,7 @@ from heraci.compile_cache import Cache
 from heraci.compile_environments import Environments, declared_in
 from heraci.compile_workers import Limits
 from heraci.settings import ExperimentSettings, Settings
-from heraci.workspace import Chosen, Compared, Workspace
+from heraci.workspace import SETTINGS_FILES, Chosen, Compared, Workspace
 
 Progress = Callable[[int, int, str], None]
 
@@ -202,10 +202,11 @@ def assemble(chosen: Chosen, outcomes: Outcomes | None, compared: Compared) -> B
         experiments.append(experiment)
         findings += found
     kept = {f"{each.name}.yaml" for each in chosen.everything}
+    sources = {path for each in experiments for path in each.source_files} | {*SETTINGS_FILES}
     return Bundle(
         target=settings.target,
         commit=compared.commit,
-        dirty=compared.dirty,
+        dirty=compared.differs_from_commit(sources),
         base=compared.range.base,
         merge_base=compared.range.merge_base,
         settings=_general(settings),

@@ -34,21 +34,34 @@ _PHASES: dict[Phase, Severity | Status] = {
 class Told:
     """Tells people or programs; for programs everything comes at the end, as one JSON object."""
 
-    def __init__(self, form: str, colour: bool, link: Callable[[Run], str | None]) -> None:
+    def __init__(
+        self,
+        form: str,
+        colour: bool,
+        link: Callable[[Run], str | None],
+        *,
+        dry_run: bool = False,
+    ) -> None:
         self._json = form == "json"
         self._commands = form == "github"
         self._colour = colour
         self._link = link
+        self._dry_run = dry_run
 
     def fate(self, fate: Fate) -> None:
         """Tell what became of one object."""
         if self._json:
             return
-        what = f"{fate.what.value:13}"
+        what = f"{self._what(fate.what):13}"
         if fate.what in _LOOKS:
             what = report.paint(what, _LOOKS[fate.what], colour=self._colour)
         told = report.safe(fate.message.replace("\n", " "))
         print(f"{what} {report.safe(str(fate.submission))}  {told}".rstrip(), flush=True)
+
+    def _what(self, what: What) -> str:
+        done = what not in (What.ALREADY_THERE, What.UNCHANGED, What.ORPHANED)
+        would = self._dry_run and done and what is not What.FAILED
+        return f"would be {what.value}" if would else what.value
 
     def run(self, run: Run) -> None:
         """Tell how one run fares now."""

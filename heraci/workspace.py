@@ -33,15 +33,25 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The two ends of a comparison, with the settings that hold at each of them."""
+    """The two ends of a comparison, with the settings that hold at each of them.
+
+    `committed` is the tree of `commit` where the head is not just that.
+    """
 
     head: changes.Tree
     settings: Settings
     range: git.Range
     commit: str | None
-    dirty: bool
+    committed: changes.Tree | None = None
     base: changes.Tree | None = None
     base_settings: Settings | None = None
+
+    def differs_from_commit(self, paths: Iterable[str]) -> bool:
+        """Tell whether one of some files is not as the commit has it."""
+        if self.committed is None:
+            return False
+        here, there = self.head.files, self.committed.files
+        return any(here.get(path) != there.get(path) for path in paths)
 
 
 class Workspace:
@@ -112,7 +122,7 @@ class Workspace:
             output = os.path.relpath(self.directory / settings.output, self.directory)
             folder = git.Folder(self.directory, output=output)
             whole = git.Range(kind="all")
-            return Compared(head=folder, settings=settings, range=whole, commit=None, dirty=False)
+            return Compared(head=folder, settings=settings, range=whole, commit=None)
         asked = self._range(settings, selection)
         compares = asked.kind not in ("all", "nothing")
         if compares:
@@ -130,10 +140,18 @@ class Workspace:
             settings=settings,
             range=asked,
             commit=asked.head or self.repository.head_commit(),
-            dirty=self.repository.is_dirty(head),
+            committed=self._committed(head),
             base=base,
             base_settings=self._settings_of(base, head, settings) if base is not None else None,
         )
+
+    def _committed(
+        self, head: git.CommitTree | git.EmptyTree | git.WorkTree
+    ) -> changes.Tree | None:
+        """Give the commit's own tree where the head holds what the commit does not."""
+        if self.repository is None or not self.repository.is_dirty(head):
+            return None
+        return self.repository.commit_tree(self.repository.head_commit())
 
     def _range(self, settings: Settings, selection: Selection) -> git.Range:
         assert self.repository is not None
