@@ -29,10 +29,12 @@ def creating(requirement: Requirement, namespace: str) -> str:
         case "ConfigMap":
             return f"Create it: {into} configmap {name}{_literals(requirement.keys)}"
         case "Secret":
+            generic = f"Create it: {into} secret generic {name}{_literals(requirement.keys)}"
+            if requirement.keys:
+                return generic
             return (
-                f"Create it: {into} secret generic {name}{_literals(requirement.keys)} (to pull "
-                f"images: {into} secret docker-registry {name} --docker-server=… "
-                "--docker-username=… --docker-password=…)"
+                f"{generic} --from-literal=KEY=…; or, to pull images: {into} secret "
+                f"docker-registry {name} --docker-server=… --docker-username=… --docker-password=…"
             )
         case "ServiceAccount":
             return f"Create it: {into} serviceaccount {name}"

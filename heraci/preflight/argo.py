@@ -9,13 +9,12 @@ from typing import Any
 from heraci.bundle import Severity
 from heraci.looks import Answer, Look, name_of
 from heraci.preflight.cases import Case, Findings, Place
-from heraci.preflight.ground import ARGO, ARGO_GROUP, KINDS, Ground
+from heraci.preflight.ground import ARGO, ARGO_GROUP, CONTROLLER, DEPLOYMENTS, KINDS, Ground
 
 # Before 3.5 what Hera writes is not understood; heraci is tested with 3.6 and 4.1.
 OLDEST, OLDEST_TESTED, NEWEST_MAJOR = (3, 5), (3, 6), 4
 # Fields that came with 3.6; an older controller passes over them without a word.
 NEW_FIELDS = frozenset({"mutexes", "schedules", "semaphores"})
-CONTROLLER = "workflow-controller"
 INSTALL = (
     "Install Argo Workflows: https://argo-workflows.readthedocs.io/en/latest/installation/, or "
     "choose the cluster that has it."
@@ -23,7 +22,6 @@ INSTALL = (
 # A last look, for what is only good to know, stays within this many requests.
 MOST_REQUESTS = 14
 
-DEPLOYMENTS = Look(path=KINDS["Deployment"].path(), metadata_only=True)
 CONFIGURATION = Look(path=KINDS["ConfigMap"].path("argo", f"{CONTROLLER}-configmap"))
 DEFINITION = Look(path=KINDS["CustomResourceDefinition"].path(name="workflows.argoproj.io"))
 

@@ -112,11 +112,13 @@ def _finding(trouble: _Trouble) -> Finding:
     if len(trouble.places) > MOST_PLACES:
         shown += f" and {len(trouble.places) - MOST_PLACES} more"
     file, _, line = (first.source or "").rpartition(":")
-    needed = f"Needed by {shown} of {first.experiment}."
+    # What is missing is needed by somebody; what stands in the way concerns somebody.
+    lead = "Needed by" if trouble.rule.startswith("missing-") else "It concerns"
+    needed = f"{lead} {shown} of {first.experiment}."
     return Finding(
         rule=trouble.rule,
         severity=trouble.severity,
-        message=" ".join(part for part in (trouble.what, needed, trouble.how) if part),
+        message=" ".join(part for part in (trouble.what, needed, trouble.how) if part).strip(),
         experiment=first.experiment,
         file=file or None,
         line=int(line) if line.isdigit() else None,

@@ -14,7 +14,7 @@ from heraci.looks import Answer, Look, name_of
 from heraci.needs import quantity
 from heraci.preflight import advice
 from heraci.preflight.cases import Case, Findings, Place, place_of
-from heraci.preflight.ground import Ground, Kind, Stock
+from heraci.preflight.ground import KINDS, Ground, Kind, Stock
 
 CONFIGMAP_TYPE = "workflows.argoproj.io/configmap-type"
 # Kinds that are looked at whole: few, small, and their names alone say too little.
@@ -51,6 +51,7 @@ class Existence:
     findings: Findings
     check_secret_keys: bool = False
     looked_at: frozenset[str] = frozenset()  # namespaces that are somebody else's to look at
+    whole_wants: dict[str, Requirement] = field(default_factory=dict)
     explained: list[Explained] = field(default_factory=list)
     stocks: dict[Group, Stock | None] = field(default_factory=dict)
     missing_accounts: set[tuple[str, str]] = field(default_factory=set)
@@ -75,6 +76,7 @@ class Existence:
                 self.no_such_kind(group, wanted)
                 continue
             unseen: dict[str, list[Place]] = defaultdict(list)
+            self.whole_wants = _whole_wants(requirement for _, requirement in wanted)
             for case, requirement in wanted:
                 if requirement.name in stock.unseen:
                     unseen[requirement.name].append(place_of(case, requirement))
@@ -180,10 +182,11 @@ class Existence:
         self, case: Case, requirement: Requirement, stock: Stock, namespace: str | None
     ) -> None:
         item = stock.items.get(requirement.name)
+        sure = True
         if item is None and requirement.name in case.needs.repositories:
-            item = self.of_controller(requirement)
+            item, sure = self.of_controller(requirement)
         if item is None:
-            self.missing(case, requirement, stock, namespace)
+            self.missing(case, requirement, stock, namespace, sure=sure)
             return
         troubles = list(self.troubles(case, requirement, item))
         places = [place_of(case, requirement)]
@@ -194,20 +197,30 @@ class Existence:
         self.explain(case, requirement, state)
 
     def missing(
-        self, case: Case, requirement: Requirement, stock: Stock, namespace: str | None
+        self,
+        case: Case,
+        requirement: Requirement,
+        stock: Stock,
+        namespace: str | None,
+        *,
+        sure: bool,
     ) -> None:
         into = namespace or self.ground.namespace
         if requirement.kind == "ServiceAccount":
             self.missing_accounts.add((into, requirement.name))
         near = difflib.get_close_matches(requirement.name, sorted(stock.items), n=1)
         meant = f" There is {near[0]!r}: was that meant?" if near else ""
-        severity = Severity.NOTICE if requirement.optional else Severity.ERROR
+        severity = Severity.ERROR if sure else Severity.WARNING
         what = f"{self.subject(requirement, namespace)} is not there"
-        what += ", and it is optional." if requirement.optional else "."
+        if requirement.optional:
+            severity, what = Severity.NOTICE, f"{what}, and it is optional"
+        elif not sure:
+            what += "; Argo's own namespace may have it, where this account may not look"
+        what += "."
         self.findings.add(
             f"missing-{advice.kebab(requirement.kind)}",
             what + meant,
-            advice.creating(requirement, into),
+            advice.creating(self.whole_wants.get(requirement.name, requirement), into),
             [place_of(case, requirement)],
             severity,
         )
@@ -369,14 +382,20 @@ class Existence:
 
     # --- what may be elsewhere, what may not be seen -----------------------------------------
 
-    def of_controller(self, requirement: Requirement) -> Mapping[str, Any] | None:
-        """Find an artifact repository where Argo looks next: in its controller's namespace."""
-        kind = self.ground.kind("v1", "ConfigMap")
-        assert kind is not None
+    def of_controller(self, requirement: Requirement) -> tuple[Mapping[str, Any] | None, bool]:
+        """Find an artifact repository where Argo looks next: in its controller's namespace.
+
+        Gives what was found, and whether looking was possible.
+        """
+        kind, sure = KINDS["ConfigMap"], True
         if not self.ground.rights().may("get", kind, requirement.name):
-            return None
-        seen = self.ground.see(Look(path=kind.path("argo", requirement.name)))
-        return seen.items[0] if seen.items else None
+            return None, False
+        for namespace in self.ground.controller_namespaces():
+            seen = self.ground.see(Look(path=kind.path(namespace, requirement.name)))
+            if seen.items:
+                return seen.items[0], True
+            sure = sure and seen.answer is Answer.ABSENT
+        return None, sure
 
     def repository_cases(self, cases: Iterable[Case]) -> list[Case]:
         """Give the Secrets that artifact repositories name, as further requirements."""
@@ -440,6 +459,20 @@ class Existence:
             [first],
             Severity.NOTICE,
         )
+
+
+def _whole_wants(requirements: Iterable[Requirement]) -> dict[str, Requirement]:
+    """Give for each name all that anybody wants of it, so that it is created once and right."""
+    wants: dict[str, Requirement] = {}
+    for each in requirements:
+        known = wants.setdefault(each.name, each)
+        wants[each.name] = replace(
+            known,
+            keys=tuple(dict.fromkeys(known.keys + each.keys)),
+            access=tuple(dict.fromkeys(known.access + each.access)),
+            storage=max((known.storage, each.storage), key=lambda s: quantity(s) or 0),
+        )
+    return wants
 
 
 def _is_default(storage_class: Mapping[str, Any]) -> bool:

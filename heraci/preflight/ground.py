@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from heraci.looks import Answer, Look, Seen
+from heraci.looks import Answer, Look, Seen, name_of
 
 ARGO_GROUP = "argoproj.io"
 ARGO = f"{ARGO_GROUP}/v1alpha1"
+# What the controller's deployment is called, whatever installed it: some put a name before it.
+CONTROLLER = "workflow-controller"
 
 
 class Inventory(Protocol):
@@ -174,12 +176,23 @@ class Ground:
             return known
         return (self.served(api_version) or {}).get(name)
 
+    def controller_namespaces(self) -> list[str]:
+        """Give the namespaces that Argo's controller runs in, or would by its own manifests."""
+        seen = self.known.get(DEPLOYMENTS)
+        found = {
+            str((each.get("metadata") or {}).get("namespace"))
+            for each in (seen.items if seen else ())
+            if name_of(each).endswith(CONTROLLER)
+        }
+        return sorted(found) or ["argo"]
+
     def may_list(self, kind: Kind, namespace: str | None) -> bool:
         """Tell whether a list is worth asking for."""
         return self.rights(namespace).may("list", kind)
 
 
 DISCOVERY = Look(path="/apis")
+DEPLOYMENTS = Look(path=KINDS["Deployment"].path(), metadata_only=True)
 
 
 def rights_look(namespace: str) -> Look:

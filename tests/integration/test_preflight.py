@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from heraci import document
 from heraci.bundle import Finding, Manifest, Origin, Requirement, Severity
 from heraci.cluster import (
     ConflictError,
@@ -90,6 +91,10 @@ class Lab:
             assert time.monotonic() < end, "nobody counts what the quota counts"
             time.sleep(0.1)
 
+    def claims(self) -> list[str]:
+        found = self.cluster.get(self.path("PersistentVolumeClaim"))["items"]
+        return [each["metadata"]["name"] for each in found]
+
     def fill(self) -> None:
         """Make everything that `workflow` needs."""
         self.claim("data")
@@ -133,7 +138,7 @@ class Lab:
         far = {"name": "far", "templateRef": {"name": "library", "template": "part"}}
         wide = {"name": self.own, "template": "part", "clusterScope": True}
         job = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}
-        cache = {"configMap": {"name": "cache"}}
+        cache = {"configMap": {"name": "cache", "key": "k"}}
         lock = {"configMapKeyRef": {"name": "locks", "key": "one"}}
         value = {"configMapKeyRef": {"name": "values", "key": "size"}}
         steps = ("gpu", "make")
@@ -157,7 +162,7 @@ class Lab:
                 {"name": "main", "dag": {"tasks": tasks}},
                 {
                     "name": "first",
-                    "memoize": {"key": "k", "cache": cache},
+                    "memoize": {"key": "k", "maxAge": "1h", "cache": cache},
                     "container": {
                         "image": "busybox:1.37",
                         "command": ["true"],
@@ -459,7 +464,7 @@ def no_node_with_as_many_gpus(lab: Lab, body: dict[str, Any]) -> None:
     limits["nvidia.com/gpu"] = 4
 
 
-@breaks("no-node-fits", "all that it selects are tainted (only=others:NoSchedule)")
+@breaks("no-node-fits", "template 'gpu': all that it selects are tainted (only=others:NoSchedule)")
 def no_node_without_a_taint(lab: Lab, body: dict[str, Any]) -> None:
     taint = {"key": "only", "value": "others", "effect": "NoSchedule"}
     lab.patch("Node", lab.own, {"spec": {"taints": [taint]}})
@@ -529,7 +534,7 @@ def test_an_account_that_submits_and_may_not_create_is_told_the_role(lab: Lab) -
     (finding,) = grave(report)
     assert (finding.rule, finding.severity) == ("missing-right", Severity.ERROR)
     assert (finding.file, finding.line) == ("experiments/one.py", 1)
-    role = finding.message.partition("(bind it to the account):\n")[2]
+    role = finding.message.partition("(bind it to the account):\n")[2] + "\n"
     assert role == (
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: heraci-submit\n"
         f"  namespace: {lab.name}\nrules:\n- apiGroups:\n  - argoproj.io\n  resources:\n"
@@ -646,6 +651,24 @@ def test_what_an_environment_declares_of_a_claim_is_asserted(
     (finding,) = grave(lab.check(declared=(wanted,)))
     assert (finding.rule, finding.file, finding.line) == (rule, "experiments/one.py", 3)
     assert told in finding.message
+
+
+def test_the_told_claim_is_one_that_fits(lab: Lab) -> None:
+    lab.delete("PersistentVolumeClaim", "data")
+    end = time.monotonic() + 30
+    while "data" in lab.claims():
+        assert time.monotonic() < end, "the claim stays"
+        time.sleep(0.1)
+    (finding,) = grave(lab.check())
+    (told,) = document.load(finding.message.partition("kubectl apply -f:\n")[2])
+    spec = {
+        "accessModes": ["ReadWriteMany"],
+        "resources": {"requests": {"storage": "5Gi"}},
+    }
+    assert (told["kind"], told["metadata"]["namespace"]) == ("PersistentVolumeClaim", lab.name)
+    assert told["spec"] == spec
+    lab.claim(told["metadata"]["name"], storage="5Gi")
+    assert grave(lab.check()) == []
 
 
 def test_what_may_be_missing_is_a_notice(lab: Lab) -> None:

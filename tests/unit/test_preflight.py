@@ -233,6 +233,19 @@ def test_an_answer_of_forbidden_is_a_notice() -> None:
     assert {*told(answers, given)} == {("not-checked", Severity.NOTICE)}
 
 
+def test_an_artifact_repository_of_the_controllers_namespace() -> None:
+    given = case(artifactRepositoryRef={"configMap": "far", "key": "minio"})
+    path = "/api/v1/namespaces/argo/configmaps/far"
+    there = Seen(items=({"metadata": {"name": "far"}, "data": {"minio": "s3: {}"}},))
+    assert told({path: there}, given) == []
+    assert told({path: Seen(answer=Answer.ABSENT)}, given) == [
+        ("missing-config-map", Severity.ERROR)
+    ]
+    assert told({path: Seen(answer=Answer.FORBIDDEN)}, given) == [
+        ("missing-config-map", Severity.WARNING)
+    ]
+
+
 # --- room -----------------------------------------------------------------------------------------
 
 
@@ -375,8 +388,8 @@ def test_the_template_that_the_server_speaks_of_is_found() -> None:
     (finding,) = found({}, given, refusals=[refused])
     assert finding.rule == "refused-by-server"
     assert finding.message == (
-        f"The server would refuse Workflow 'one-': {said}. Needed by template 'main' ({HERE}) of "
-        "one."
+        f"The server would refuse Workflow 'one-': {said}. It concerns template 'main' ({HERE}) "
+        "of one."
     )
 
 
