@@ -48,7 +48,8 @@ def run_compiler(
     ]
     if compared.base is not None and settings.compare:
         # Limits and the target are the head's: what is compared is the experiment, not the run.
-        base = _Requests(compared.base, compared.base_settings or settings, where, ())
+        before = [*chosen.untouched, *(each.base for each in chosen.affected if each.base)]
+        base = _Requests(compared.base, compared.base_settings or settings, where, before)
         requests += [
             ("base", base.make(each.base, name=each.experiment.name))
             for each in chosen.affected

@@ -549,6 +549,7 @@ def _preserve(outcome: Outcome) -> str:
 
 def _revive(request: Request, data: dict[str, Any]) -> Outcome:
     """Read an outcome of the cache; our own data, not checked again."""
+    data = dict(data)  # base and head may share it
     return Outcome(
         name=request.name,
         path=request.path,
