@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import tomllib
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from heraci.settings import Settings
 
 TOML = "heraci.toml"
 PYPROJECT = "pyproject.toml"
-SETTINGS_FILES = (TOML, PYPROJECT, "hera.config")
+HERA_CONFIG = "hera.config"
+SETTINGS_FILES = (TOML, PYPROJECT, HERA_CONFIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,37 +169,20 @@ class Workspace:
         """Give the settings that held at the base: its files, this run's flags and target."""
         if all(base.files.get(name) == head.files.get(name) for name in SETTINGS_FILES):
             return settings
-        text = _project_text(base)
         flags = {**self.flags, "target": settings.target}
-        try:
-            return Settings.load(flags, environ=self.environ, project_file=(TOML, text))
-        except SettingsError:
-            return settings  # the target may be new, or its file was broken: compare with today's
-
-
-def _project_text(tree: changes.Tree) -> str:
-    """Give the text of a tree's heraci.toml, or of what [tool.heraci] holds instead."""
-    if TOML in tree.files:
-        return tree.read_many([TOML])[TOML].decode(errors="replace")
-    if PYPROJECT not in tree.files:
-        return ""
-    text = tree.read_many([PYPROJECT])[PYPROJECT].decode(errors="replace")
-    if "[tool.heraci" not in text:
-        return ""
-    try:
-        tomllib.loads(text)
-    except ValueError:
-        return ""
-    # The tables keep their names but for the prefix, which is all that tells the two files apart.
-    lines = text.splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("[tool.heraci"))
-    kept, inside = [], False
-    for line in lines[start:]:
-        if line.startswith("["):
-            inside = line.startswith(("[tool.heraci]", "[tool.heraci."))
-        if inside and line != "[tool.heraci]":
-            kept.append(line.replace("[tool.heraci.", "[", 1))
-    return "\n".join(kept)
+        held = base.read_many([name for name in SETTINGS_FILES if base.locate(name)])
+        own = self.root / HERA_CONFIG
+        with tempfile.TemporaryDirectory(prefix="heraci-") as folder:
+            place = Path(folder)
+            for name, content in held.items():
+                (place / name).write_bytes(content)
+            if HERA_CONFIG not in head.files and HERA_CONFIG not in held and own.is_file():
+                # A person's own, which no commit has: it holds at both ends.
+                shutil.copyfile(own, place / HERA_CONFIG)
+            try:
+                return Settings.load(flags, environ=self.environ, directory=place)
+            except SettingsError:
+                return settings  # the target may be new, or its file was broken: take today's
 
 
 def _read_event(path: Path) -> dict[str, Any]:
