@@ -103,10 +103,8 @@ class Told:
         if any(each.severity is Severity.ERROR for each in result.findings):
             print("Nothing was submitted.")
             return
-        counts = Counter(each.what.value for each in result.fates)
-        told = ", ".join(
-            f"{counts[each.value]} {each.value}" for each in What if counts[each.value]
-        )
+        counts = Counter(each.what for each in result.fates)
+        told = ", ".join(f"{counts[each]} {self._what(each)}" for each in What if counts[each])
         print(told or "There is nothing to submit.")
         if result.failed:
             print("The same command submits the rest, and nothing twice.")
