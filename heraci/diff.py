@@ -11,8 +11,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher, unified_diff
-from itertools import groupby
+from difflib import SequenceMatcher
+from itertools import accumulate, groupby
 from typing import Any
 
 from heraci import document
@@ -39,6 +39,7 @@ class Key(str):
 
 
 Path = tuple[str, ...]
+Opcode = tuple[str, int, int, int, int]
 
 # The digests differ, so something does.
 _ONLY_ORDER = Change(
@@ -115,23 +116,54 @@ def _take(left: list[Manifest], wanted: Manifest) -> Manifest | None:
 
 
 def _text(manifest: Manifest) -> str:
-    return document.dump([manifest.document])
+    try:
+        return document.dump([manifest.document])
+    except ValueError:
+        # The few documents that YAML cannot hold are findings, and no reason to show nothing.
+        return json.dumps(manifest.document, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def yaml_diff(base: Manifest, head: Manifest) -> str:
     """Write the unified diff of the two YAML texts, without the header that names files."""
     old, new = _text(base).splitlines(), _text(head).splitlines()
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    matcher.opcodes = _opcodes(old, new)  # type: ignore[attr-defined]
+    lines: list[str] = []
+    for hunk in matcher.get_grouped_opcodes(_CONTEXT):
+        lines += _hunk(hunk, old, new)
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _hunk(hunk: list[Opcode], old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    first, last = hunk[0], hunk[-1]
+    yield f"@@ -{_span(first[1], last[2])} +{_span(first[3], last[4])} @@"
+    for tag, i1, i2, j1, j2 in hunk:
+        if tag == "equal":
+            yield from (f" {line}" for line in old[i1:i2])
+        else:
+            yield from (f"-{line}" for line in old[i1:i2])
+            yield from (f"+{line}" for line in new[j1:j2])
+
+
+def _span(start: int, stop: int) -> str:
+    # The first line is 1, and an empty span is named by the line before it.
+    length = stop - start
+    return f"{start + 1 if length else start},{length}"
+
+
+def _opcodes(old: Sequence[str], new: Sequence[str]) -> list[Opcode]:
+    """How one text becomes the other, as difflib says it.
+
+    difflib is given only what lies between the common start and the common end: it is faster, and
+    what was appended to a list does not look like put before its last entry.
+    """
     start = _common(old, new)
     end = _common(old[start:][::-1], new[start:][::-1])
-    first = max(start - _CONTEXT, 0)
-    last_old = min(len(old) - end + _CONTEXT, len(old))
-    last_new = min(len(new) - end + _CONTEXT, len(new))
-    a, b = old[first:last_old], new[first:last_new]
-    if max(len(a), len(b)) > _SLOW:
-        lines = _coarse(a, b, first)
-    else:
-        lines = [_shifted(line, first) for line in unified_diff(a, b, n=_CONTEXT, lineterm="")][2:]
-    return "\n".join(lines) + "\n" if lines else ""
+    a, b = old[start : len(old) - end], new[start : len(new) - end]
+    middle = _line_opcodes(a, b) if max(len(a), len(b)) <= _SLOW else _block_opcodes(a, b)
+    found = [("equal", 0, start, 0, start), *_moved(middle, start, start)]
+    found.append(("equal", len(old) - end, len(old), len(new) - end, len(new)))
+    return [each for each in found if each[1] < each[2] or each[3] < each[4]]
 
 
 def _common(old: Sequence[str], new: Sequence[str]) -> int:
@@ -139,39 +171,25 @@ def _common(old: Sequence[str], new: Sequence[str]) -> int:
     return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new)))
 
 
-def _shifted(line: str, by: int) -> str:
-    """Let a hunk's header count from the text's first line instead of the excerpt's."""
-    if not line.startswith("@@"):
-        return line
-    old, new = line.split()[1:3]
-    return f"@@ {_moved(old, by)} {_moved(new, by)} @@"
+def _moved(opcodes: Iterable[Opcode], i: int, j: int) -> Iterator[Opcode]:
+    return ((tag, i1 + i, i2 + i, j1 + j, j2 + j) for tag, i1, i2, j1, j2 in opcodes)
 
 
-def _moved(span: str, by: int) -> str:
-    start, comma, length = span[1:].partition(",")
-    return f"{span[0]}{int(start) + by}{comma}{length}"
+def _line_opcodes(old: Sequence[str], new: Sequence[str]) -> list[Opcode]:
+    return list(SequenceMatcher(None, old, new, autojunk=False).get_opcodes())
 
 
-def _coarse(old: Sequence[str], new: Sequence[str], shift: int) -> list[str]:
-    """Compare two long texts by the blocks that a list entry begins, then block by block."""
+def _block_opcodes(old: Sequence[str], new: Sequence[str]) -> Iterator[Opcode]:
+    """Compare two long texts by the blocks that a list's entries are, then block by block."""
     a, b = _blocks(old), _blocks(new)
-    lines: list[str] = []
-    at_old = at_new = shift + 1
+    at_old, at_new = _offsets(a), _offsets(b)
     for tag, i1, i2, j1, j2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        left = [line for block in a[i1:i2] for line in block]
-        right = [line for block in b[j1:j2] for line in block]
-        if tag != "equal":
-            lines += [f"@@ -{at_old},{len(left)} +{at_new},{len(right)} @@"]
-            lines += _block_diff(left, right)
-        at_old, at_new = at_old + len(left), at_new + len(right)
-    return lines
-
-
-def _block_diff(left: list[str], right: list[str]) -> list[str]:
-    if max(len(left), len(right)) > _SLOW // 4:
-        return [f"-{line}" for line in left] + [f"+{line}" for line in right]
-    found = unified_diff(left, right, n=max(len(left), len(right)), lineterm="")
-    return list(found)[3:]
+        here = at_old[i1], at_old[i2], at_new[j1], at_new[j2]
+        left, right = old[here[0] : here[1]], new[here[2] : here[3]]
+        if tag == "replace" and max(len(left), len(right)) <= _SLOW // 4:
+            yield from _moved(_line_opcodes(left, right), here[0], here[2])
+        else:
+            yield (tag, *here)
 
 
 def _blocks(lines: Sequence[str]) -> list[tuple[str, ...]]:
@@ -182,6 +200,10 @@ def _blocks(lines: Sequence[str]) -> list[tuple[str, ...]]:
             blocks.append([])
         blocks[-1].append(line)
     return [tuple(block) for block in blocks if block]
+
+
+def _offsets(blocks: Sequence[Sequence[str]]) -> list[int]:
+    return [0, *accumulate(map(len, blocks))]
 
 
 # The structure
@@ -432,12 +454,16 @@ def _values(delta: Delta, area: Area, rest: Path) -> tuple[str | None, str | Non
         before, after = (sorted(_waits_for(rest[0], each)) for each in (delta.old, delta.new))
         if max(len(before), len(after)) > LISTED and before != after:
             return None, None, "; ".join(_points_note(before, after))
-    items = _items(delta.old), _items(delta.new)
+    items = (_items(delta.old), _items(delta.new)) if area in _LISTS else (None, None)
     if items[0] is not None and items[1] is not None:
         return old, new, items_note(items[0], items[1])
     if "\n" in (old or "") or "\n" in (new or ""):
         return None, None, _lines_note(old, new)
     return old, new, ""
+
+
+# Where a list is a loop, or may become one.
+_LISTS = {Area.LOOP, Area.PARAMETER, Area.ARGUMENT, Area.INPUT}
 
 
 def _summary(area: Area, value: Any) -> str | None:
@@ -453,7 +479,7 @@ def _summary(area: Area, value: Any) -> str | None:
     step = steps_of({"steps": [[body]]})[0]
     loops = {"withItems", "withParam", "withSequence"} & body.keys()
     count = _items(body.get("withItems", body.get("withParam", _ABSENT)))
-    loop = f"{len(count)} items" if count is not None else "in a loop"
+    loop = _counted(len(count), "item") if count is not None else "in a loop"
     return ", ".join(part for part in (f"runs {step.runs}", loop if loops else "") if part)
 
 
@@ -476,7 +502,7 @@ def _waits_for(key: str, value: Any) -> frozenset[str]:
 
 
 def _points_note(before: list[str], after: list[str]) -> Iterator[str]:
-    yield f"waits for {_growth(len(before), len(after), 'tasks')}"
+    yield f"waits for {_growth(len(before), len(after), 'task')}"
     yield from _points(before, after)
 
 
@@ -494,7 +520,7 @@ def _counted(count: int, noun: str) -> str:
 
 def items_note(old: list[Any], new: list[Any]) -> str:
     """Say how a list of a loop grew or shrank: `12 → 48 items (+36); dt 3 → 12 values`."""
-    told = [_growth(len(old), len(new), "items")]
+    told = [_growth(len(old), len(new), "item")]
     if all(isinstance(each, Mapping) for each in (*old, *new)):
         told += _axes(old, new)
     else:
@@ -504,8 +530,8 @@ def items_note(old: list[Any], new: list[Any]) -> str:
 
 def _growth(before: int, after: int, noun: str) -> str:
     if before == after:
-        return f"{after:,} {noun}, as before"
-    return f"{before:,} → {after:,} {noun} ({after - before:+,})"
+        return f"{_counted(after, noun)}, as before"
+    return f"{before:,} → {_counted(after, noun)} ({after - before:+,})"
 
 
 def _axes(old: Iterable[Any], new: Iterable[Any]) -> Iterator[str]:
@@ -584,7 +610,7 @@ def _point(step: Step) -> dict[str, Any]:
 def _space_change(
     name: str, runs: str, was: list[dict[str, Any]], now: list[dict[str, Any]]
 ) -> Change:
-    note = "; ".join((_growth(len(was), len(now), "tasks"), *_axes(was, now)))
+    note = "; ".join((_growth(len(was), len(now), "task"), *_axes(was, now)))
     return Change(
         kind=ChangeKind.CHANGED,
         area=Area.SPACE,
@@ -617,11 +643,9 @@ def _orders(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
 def _sequence_of(template: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The groups of steps, without the steps that the other does not have."""
     known = {step.name for step in steps_of(other)}
-    steps = [step for step in steps_of(template) if step.name in known]
-    return [
-        tuple(step.name for step in group)
-        for _, group in groupby(steps, key=lambda step: tuple(sorted(step.after & known)))
-    ]
+    groups = groupby(steps_of(template), key=lambda step: step.after)
+    kept = (tuple(step.name for step in group if step.name in known) for _, group in groups)
+    return [names for names in kept if names]
 
 
 def _order_change(owner: str, path: str, what: str) -> Change:

@@ -61,7 +61,8 @@ _WITHOUT_PODS = {
 # Argo itself stops at 100 templates deep.
 _DEEP = 100
 # What one manifest may cost us before we say that we do not know.
-_MOST_WORK = 300_000
+_MOST_WORK = 20_000
+_TOO_MANY = "the loops are too many to follow"
 
 _QUANTITY = re.compile(
     r"(\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE]([+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i))?"
@@ -308,6 +309,7 @@ class _Expansion:
         self._library = library
         self._memory: dict[tuple[Any, ...], Load] = {}
         self._running: list[tuple[int, str]] = []
+        self._needs: dict[int, set[str] | None] = {}
         self._work = 0
         self._globals = workflow_scope(spec)
 
@@ -350,6 +352,26 @@ class _Expansion:
             return _unknown(f"there is no template {name}")
         return self._template(template, home, arguments, scope)
 
+    def _needed(self, template: Mapping[str, Any]) -> set[str] | None:
+        if id(template) not in self._needs:
+            self._needs[id(template)] = _needed(template)
+        return self._needs[id(template)]
+
+    def _is_same_for_all(self, step: Step, home: Mapping[str, Any]) -> bool:
+        """Whether no item of a loop can make its turn another than the others'."""
+        if not _mentions_item(step.body):
+            return True
+        arguments = named_parameters(step.body.get("arguments"))
+        others = {key: each for key, each in step.body.items() if key != "arguments"}
+        if step.inline is not None or _mentions_item(others):
+            return False
+        if step.runs.name:
+            home = self._library.spec(step.runs.name, step.runs.cluster_scope) or {}
+        needed = self._needed(self._library.templates(home).get(step.runs.template, {}))
+        return needed is not None and not any(
+            name in needed for name, each in arguments.items() if _mentions_item(each)
+        )
+
     def _template(
         self,
         template: Mapping[str, Any],
@@ -381,7 +403,7 @@ class _Expansion:
         given = named_parameters(arguments)
         told = {name: given.get(name, each) for name, each in declared.items()}
         values = known_values(told, scope)
-        needed = _needed(template)
+        needed = self._needed(template)
         return {
             f"inputs.parameters.{name}": value
             for name, value in values.items()
@@ -391,7 +413,7 @@ class _Expansion:
     def _body(self, template: Mapping[str, Any], home: Mapping[str, Any], scope: Scope) -> Load:
         self._work += 1
         if self._work > _MOST_WORK:
-            return _unknown("the loops are too many to follow")
+            return _unknown(_TOO_MANY)
         kind = type_of(template)
         if kind == "dag":
             load = self._dag(template, home, scope)
@@ -444,7 +466,7 @@ class _Expansion:
         if isinstance(items, str):
             cost = self._once(step, home, scope)
             return cost.times(Count(least=0, most=None)).because(items)
-        if not _mentions_item(step.body):
+        if self._is_same_for_all(step, home):
             count = len(items)
             return self._once(step, home, scope).times(Count(least=count, most=count))
         return self._each(step, home, scope, items)
@@ -455,6 +477,8 @@ class _Expansion:
         alike: dict[int, tuple[Load, int]] = {}
         for item in items:
             self._work += 1
+            if self._work > _MOST_WORK:
+                return _unknown(_TOO_MANY)
             cost = self._once(step, home, {**scope, **_item_scope(item)})
             alike[id(cost)] = (cost, alike.get(id(cost), (cost, 0))[1] + 1)
         load = Load()

@@ -214,9 +214,8 @@ def _merging(review: Review) -> Line:
     created = [each for each in plans if each.starts is Starts.CREATED]
     told = []
     if created:
-        pods = _summed(each.pods for each in created)
-        most = "pod" if pods.most == 1 else "pods"
-        told.append(f"starts {counted(len(created), 'workflow')} with {count_text(pods)} {most}")
+        pods = _in_words(_summed(each.pods for each in created))
+        told.append(f"starts {counted(len(created), 'workflow')} with {pods}")
     applied = Counter(each.kind for each in plans if each.starts is Starts.APPLIED)
     told += [f"applies {counted(count, _noun(kind))}" for kind, count in applied.items()]
     crons = sum(each.starts is Starts.SCHEDULED for each in plans)
@@ -241,7 +240,9 @@ def _why_nothing(review: Review) -> Line:
         return (
             f"{counted(few, 'experiment')} could have changed, but {whose} the same as before.",
         )
-    return ("Merging starts nothing on the cluster.",)
+    if set(statuses) <= {Status.UNCHANGED, Status.REMOVED}:
+        return ("What the removed experiments left on the cluster stays there.",)
+    return ("Nothing of it can be submitted.",)
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -288,8 +289,14 @@ def _totals(review: Review) -> Line:
         (each.longest_path for each in plans),
         key=lambda each: (each.most is None, each.most or 0),
     )
-    pods = "" if path.most is None else f" {'pod' if path.most == 1 else 'pods'}"
-    return (*parts, f"; the longest path is {count_text(path)}{pods}.")
+    return (*parts, f"; the longest path is {_in_words(path)}.")
+
+
+def _in_words(pods: Count) -> str:
+    if pods.most is None:
+        least = f"{counted(pods.least, 'pod')} or more" if pods.least else "nobody knows how many"
+        return least if pods.least else f"{least} pods"
+    return counted(pods.most, "pod") if pods.exact else f"up to {counted(pods.most, 'pod')}"
 
 
 _RESOURCES = {"cpu": "CPU", "memory": "memory"}
@@ -340,7 +347,7 @@ _STATUS_WORDS = {
 def _statuses(review: Review) -> Line:
     found = Counter(each.experiment.status for each in review.experiments)
     told = [f"{found[each]:,} {word}" for each, word in _STATUS_WORDS.items() if found[each]]
-    if not told:
+    if not told or set(found) == {Status.UNCHANGED}:
         return ()
     return (f"{counted(len(review.experiments), 'experiment')}: {', '.join(told)}.",)
 
@@ -624,7 +631,7 @@ def _manifest_part(
     told = is_submitted(part, review)
     return ManifestPart(
         title=(Code(shown.kind), " ", Code(shown.name)),
-        remark=_remark(each),
+        remark=() if part.experiment.status is Status.ADDED else _remark(each),
         changes=_changes_table(each.changes),
         plan=_plan_table(each) if told else None,
         notes=tuple((reason,) for reason in each.plan.unknown) if told and each.plan else (),

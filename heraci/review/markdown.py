@@ -135,7 +135,9 @@ class _Markdown:
         title = f"{_MARKS[part.mark]} {self.html(part.title)}"
         text = f"<details{' open' if unfolded else ''}>\n<summary>{title}</summary>\n\n"
         if part.why:
-            text += "Affected because:\n" + "".join(f"- {self.inline(line)}\n" for line in part.why)
+            text += "Affected because:\n\n" + "".join(
+                f"- {self.inline(line)}\n" for line in part.why
+            )
             text += "\n"
         text += "".join(f"{self.inline(line)}\n\n" for line in part.notes)
         pieces = list(self.log(part))
@@ -280,7 +282,8 @@ class _Markdown:
                 # Two code spans that touch would be one.
                 touch = written and written[-1][-1:] == "`" == text[:1]
                 written.append(f" {text}" if touch else text)
-        return "".join(written).strip()
+        # A list's dash with nothing behind it would underline the line above as a heading.
+        return "".join(written).strip() or ("" if cell else "(empty)")
 
     def data(self, part: Code | Source, *, cell: bool) -> str:
         most = _CELL if cell else _NAME

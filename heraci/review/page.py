@@ -12,7 +12,7 @@ from heraci.review.content import ExperimentPart, ManifestPart, Mark, Row, Table
 from heraci.review.drawing import svg
 from heraci.review.text import Code, Line, Source, clean, clean_block, prose, spaced
 
-_MARKS = {Mark.GOOD: "good", Mark.WARN: "look", Mark.BAD: "stop", Mark.QUIET: "same"}
+_MARKS = {Mark.GOOD: "good", Mark.WARN: "look", Mark.BAD: "stop", Mark.QUIET: "·"}
 _MOST_DIFF_LINES = 50_000
 _CODE = 400
 
