@@ -125,6 +125,7 @@ def _missing_namespaces(
                 f"Namespace {namespace!r} {state}.",
                 f"Create it: kubectl create namespace {namespace}",
                 concerned,
+                once=True,
             )
         elif seen is None or seen.answer is not Answer.SEEN:
             findings.add(
@@ -200,7 +201,8 @@ def _try_out(ground: Ground, cases: Sequence[Case], findings: Findings) -> int:
         if seen.answer is Answer.FORBIDDEN:
             how = "Give this account the right to create it."
             places = [case.place() for case in concerned]
-            findings.add("missing-right", f"No dry run was made: {seen.said}.", how, places)
+            what = f"No dry run was made: {seen.said}."
+            findings.add("missing-right", what, how, places, once=True)
         elif seen.answer is not Answer.SEEN:
             _refused(seen, concerned, findings)
     return len(trials)

@@ -36,7 +36,7 @@ def is_installed(ground: Ground, cases: Sequence[Case], findings: Findings) -> b
         return True
     if not served:
         what = f"The cluster does not know {ARGO_GROUP}: Argo Workflows is not installed there."
-        findings.add("missing-argo", what, INSTALL, places)
+        findings.add("missing-argo", what, INSTALL, places, once=True)
         return False
     needed: dict[str, list[Place]] = {"WorkflowTaskResult": places}
     for case in cases:
@@ -47,7 +47,7 @@ def is_installed(ground: Ground, cases: Sequence[Case], findings: Findings) -> b
     for kind, concerned in needed.items():
         if kind not in served:
             what = f"The cluster does not know Argo's kind {kind}."
-            findings.add("missing-definition", what, INSTALL, concerned)
+            findings.add("missing-definition", what, INSTALL, concerned, once=True)
     return True
 
 
@@ -110,6 +110,7 @@ def check_controller(ground: Ground, cases: Sequence[Case], findings: Findings) 
             f"Argo's controller is not running: no pod of the deployment {where} is ready.",
             f"See why: kubectl -n {_namespace(deployments[0])} get pods",
             places,
+            once=True,
         )
     for deployment in running[:1]:
         _check_version(deployment, cases, findings)
@@ -161,6 +162,7 @@ def _without_deployment(
         f"whose name ends in {CONTROLLER}.",
         "Nothing would act on a workflow. " + INSTALL,
         places,
+        once=True,
     )
 
 
@@ -177,7 +179,8 @@ def _check_version(
     newer = [case.place() for case in cases if _uses_new_fields(case)]
     how = "Upgrade Argo Workflows to 3.6 or later, or choose another cluster."
     if version < OLDEST:
-        findings.add("argo-version", f"{told}, too old for what Hera writes.", how, places)
+        what = f"{told}, too old for what Hera writes."
+        findings.add("argo-version", what, how, places, once=True)
     elif version < OLDEST_TESTED and newer:
         what = (
             f"{told} and passes over fields that came with 3.6 ({', '.join(sorted(NEW_FIELDS))})."

@@ -83,10 +83,15 @@ class Findings:
         how: str,
         places: Iterable[Place],
         severity: Severity = Severity.ERROR,
+        *,
+        once: bool = False,
     ) -> None:
-        """Say what is wrong and how to put it right, to each experiment that is concerned."""
+        """Say what is wrong and how to put it right, to each experiment that is concerned.
+
+        `once` is for what is wrong with the target itself: the first that needs it is told.
+        """
         for place in places:
-            key = (place.experiment, rule, what)
+            key = ("" if once else place.experiment, rule, what)
             trouble = self._found.setdefault(key, _Trouble(rule, severity, what, how, []))
             if place not in trouble.places:
                 trouble.places.append(place)
@@ -108,13 +113,17 @@ class Findings:
 
 def _finding(trouble: _Trouble) -> Finding:
     first = trouble.places[0]
-    shown = ", ".join(str(each) for each in trouble.places[:MOST_PLACES])
-    if len(trouble.places) > MOST_PLACES:
-        shown += f" and {len(trouble.places) - MOST_PLACES} more"
+    own = [each for each in trouble.places if each.experiment == first.experiment]
+    shown = ", ".join(str(each) for each in own[:MOST_PLACES])
+    if len(own) > MOST_PLACES:
+        shown += f" and {len(own) - MOST_PLACES} more"
+    others = len({each.experiment for each in trouble.places}) - 1
+    of = first.experiment + (f", and {others} other experiments" if others > 1 else "")
+    of += ", and another experiment" if others == 1 else ""
     file, _, line = (first.source or "").rpartition(":")
     # What is missing is needed by somebody; what stands in the way concerns somebody.
     lead = "Needed by" if trouble.rule.startswith("missing-") else "It concerns"
-    needed = f"{lead} {shown} of {first.experiment}."
+    needed = f"{lead} {shown} of {of}."
     return Finding(
         rule=trouble.rule,
         severity=trouble.severity,

@@ -14,7 +14,7 @@ from heraci.looks import Answer, Look, name_of
 from heraci.needs import quantity
 from heraci.preflight import advice
 from heraci.preflight.cases import Case, Findings, Place, place_of
-from heraci.preflight.ground import KINDS, Ground, Kind, Stock
+from heraci.preflight.ground import KINDS, Ground, Stock
 
 CONFIGMAP_TYPE = "workflows.argoproj.io/configmap-type"
 # Kinds that are looked at whole: few, small, and their names alone say too little.
@@ -494,6 +494,3 @@ def _secrets(node: Any) -> Iterator[tuple[str, str | None]]:
             yield str(each["name"]), str(each["key"]) if each.get("key") else None
         else:
             yield from _secrets(each)
-
-
-__all__ = ["Existence", "Explained", "Kind"]

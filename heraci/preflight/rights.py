@@ -70,6 +70,7 @@ def check_own_rights(ground: Ground, cases: Iterable[Case], findings: Findings) 
             + advice.role(namespace, "heraci-submit", rules),
             places[namespace],
             Severity.WARNING if looks_only else Severity.ERROR,
+            once=True,
         )
 
 
@@ -163,6 +164,7 @@ class Accounts:
             + f"Bind it: kubectl -n {namespace} create rolebinding heraci-executor-{account} "
             f"--role=heraci-executor --serviceaccount={namespace}:{account}",
             [place for _, places in found for place in places],
+            once=True,
         )
 
     def tell_unknown(self, namespace: str, account: str, places: Sequence[Place]) -> None:

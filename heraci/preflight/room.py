@@ -107,8 +107,7 @@ class _Defaults:
     def of(self, container: Container) -> tuple[Amounts, Amounts]:
         """Give a container's requests and limits as they will hold."""
         limits = {**self.limits, **container.limits}
-        own = {key: each for key, each in container.limits.items() if key not in self.requests}
-        requests = {**self.requests, **own, **container.requests}
+        requests = {**self.requests, **container.requests}
         return _amounts(requests), _amounts(limits)
 
 
@@ -305,6 +304,7 @@ class _Quota:
             f"Ask for less, or {self.raising}",
             places,
             Severity.ERROR if never or at_once else Severity.WARNING,
+            once=at_once,
         )
         return True
 

@@ -20,6 +20,7 @@ from heraci.cluster import (
     UnauthorizedError,
     UnreachableError,
     connect,
+    inventory,
 )
 from heraci.cluster.inventory import Inventory
 from heraci.preflight import Case, Report, check
@@ -695,11 +696,28 @@ def test_two_hundred_experiments_take_few_requests(lab: Lab) -> None:
         cases.append(lab.case(body, DECLARED, name=f"experiment-{number}"))
     kinds = {each.kind for case in cases for each in case.requirements}
     assert len(kinds) == 5
-    inventory = Inventory(lab.cluster)
-    report = check(cases, namespace=lab.name, inventory=inventory)
+    asked = Inventory(lab.cluster)
+    report = check(cases, namespace=lab.name, inventory=asked)
     assert grave(report) == []
     assert report.requests <= 15, "\n".join(report.explanation())
-    assert (report.dry_runs, inventory.dry_runs) == (100, 100)
+    assert (report.dry_runs, asked.dry_runs) == (100, 100)
+
+
+def test_a_long_list_is_read_to_its_end(bare: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "PAGE", 2)
+    monkeypatch.setattr(inventory, "METADATA_PAGE", 2)
+    for number in range(5):
+        bare.create("ConfigMap", f"one-{number}", data={"key": "x"})
+    wanted = tuple(
+        Requirement(kind="ConfigMap", name=f"one-{number}", keys=keys)
+        for number in range(5)
+        for keys in ((), ("key",))
+    )
+    for declared in (wanted, wanted[::2]):
+        case = Case(experiment="one", declared=declared)
+        report = check([case], namespace=bare.name, inventory=Inventory(bare.cluster))
+        assert report.findings == ()
+        assert len(report.explained) == len(declared)
 
 
 def test_an_explanation_says_all_that_was_looked_at(lab: Lab) -> None:

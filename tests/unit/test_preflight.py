@@ -8,6 +8,7 @@ API server of Kubernetes 1.36 gives them. `tests/integration/test_preflight.py` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -430,6 +431,14 @@ def test_one_finding_for_each_experiment_with_all_its_places() -> None:
         "workflow (a.py:2), the workflow (a.py:3) and 2 more of a. "
         "Create it: kubectl -n lab create configmap x"
     )
+
+
+def test_what_is_wrong_with_the_target_is_said_once() -> None:
+    cases = [replace(case(), experiment=f"e{number}") for number in range(3)]
+    inventory = Answers({"/apis": groups("X", name="x.example")})
+    (finding,) = check(cases, namespace="lab", inventory=inventory).findings
+    assert (finding.rule, finding.experiment) == ("missing-argo", "e0")
+    assert f"Needed by the workflow ({HERE}) of e0, and 2 other experiments." in finding.message
 
 
 def test_a_near_name_is_told() -> None:
