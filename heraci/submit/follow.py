@@ -153,7 +153,7 @@ class _Watch:
 
 
 def _deleted(run: Run) -> Run:
-    message = "It was deleted on the cluster before it ended."
+    message = "It was deleted on the cluster while heraci waited for its end."
     return replace(run, phase=Phase.DELETED, message=message)
 
 

@@ -122,7 +122,7 @@ def _in(spec: dict[str, Any], key: str, labels: Mapping[str, str]) -> dict[str, 
 
 def _labels(one: Submission, provenance: Provenance) -> dict[str, str]:
     labels = {
-        v.COMMIT_LABEL: provenance.commit,
+        v.COMMIT_LABEL: provenance.commit[: naming.LABEL],  # a SHA-256 has one too many
         v.EXPERIMENT_LABEL: naming.shortened(naming.slug(one.experiment), naming.LABEL),
         v.MANAGED_BY_LABEL: "heraci",
     }

@@ -111,7 +111,7 @@ def test_each_run_ends_in_its_own_way(server: Cluster, namespace: Namespace) -> 
         "good": ("Succeeded", ""),
         "bad": ("Failed", "child 'bad' failed"),
         "broken": ("Error", "no such image"),
-        "gone": ("Deleted", "It was deleted on the cluster before it ended."),
+        "gone": ("Deleted", "It was deleted on the cluster while heraci waited for its end."),
     }
     of_good = [(str(r.phase), r.progress) for r in waiting.heard if r.name.startswith("good")]
     assert of_good == [("Pending", ""), ("Running", "0/1"), ("Succeeded", "1/1")]
@@ -209,7 +209,7 @@ def test_the_api_server_may_restart_while_one_waits(cluster: Stack, tmp_path: Pa
         assert waiting.outcome() == {
             "good": ("Succeeded", ""),
             "bad": ("Failed", "exit code 1"),
-            "gone": ("Deleted", "It was deleted on the cluster before it ended."),
+            "gone": ("Deleted", "It was deleted on the cluster while heraci waited for its end."),
         }
 
 

@@ -16,7 +16,9 @@ import pytest
 
 from heraci.cluster import Cluster, ForbiddenError, connect, connection
 from heraci.submit import What, submit
-from tests.cluster.fixtures import Namespace
+from tests.cluster.fixtures import Namespace, new_namespace
+from tests.cluster.local import Cluster as Stack
+from tests.cluster.local import LocalCluster
 from tests.cluster.submitter import submissions as many
 from tests.cluster.unreliable import Behaviour, authority, through, unreliable
 from tests.submissions import COMMIT, planned, template, told, workflow
@@ -136,6 +138,20 @@ def test_a_server_that_is_lost_is_not_asked_a_thousand_times(
     assert any("Not tried" in each.message for each in seen)
     assert told(submit(asked, server))[-1][1] in ("created", "already there")
     assert len(workflows(server, namespace)) == 40
+
+
+def test_the_api_server_may_restart_in_the_middle(cluster: Stack, tmp_path: Path) -> None:
+    if not cluster.local:
+        pytest.skip("this cluster is not ours to restart")
+    with LocalCluster(None) as own, new_namespace(own.cluster, tmp_path) as namespace:
+        server = connect(paths=[namespace.kubeconfig])
+        fates = []
+        for fate in submit(many(namespace.name, 300), server):
+            fates.append(fate)
+            if len(fates) == 20:
+                own.restart_api_server()
+        assert Counter(str(each.what) for each in fates) == {"created": 300}
+        assert len(workflows(server, namespace)) == 300
 
 
 def test_who_may_only_create_and_get_can_submit(server: Cluster, namespace: Namespace) -> None:
