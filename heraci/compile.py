@@ -11,7 +11,7 @@ import json
 import platform
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import metadata
@@ -163,11 +163,11 @@ class Compiler:
             else:
                 waiting.append(_Attempt(request, environment))
         found = self._recall(waiting)
-        attempts = deque(each for each in waiting if each.key not in found)
+        attempts = deque(each for each in waiting if id(each) not in found)
         self._workers.expected = len(attempts)
         for attempt in waiting:
-            if attempt.key in found:
-                yield attempt.request, _revive(attempt.request, found[attempt.key])
+            if id(attempt) in found:
+                yield attempt.request, _revive(attempt.request, found[id(attempt)])
         yield from self._run(attempts)
 
     def _prepare(self, requests: Sequence[Request]) -> list[Environment | Finding]:
@@ -180,15 +180,20 @@ class Compiler:
         ]
         return self._environments.prepare(wanted, self._workers)
 
-    def _recall(self, attempts: Iterable[_Attempt]) -> dict[str, dict[str, Any]]:
+    def _recall(self, attempts: Iterable[_Attempt]) -> dict[int, dict[str, Any]]:
+        """Give what the cache knows of each attempt, by its id.
+
+        Base and head may share a key and yet differ in what the experiment will touch.
+        """
         if self._cache is None:
             return {}
-        trees = {attempt.key: attempt.request.tree for attempt in attempts}
-
-        def holds(key: str, extra: Mapping[str, str]) -> bool:
-            return all(_identity(trees[key], path) == each for path, each in extra.items())
-
-        return self._cache.find(trees, holds)
+        found = {}
+        trees = {id(each.request.tree): each.request.tree for each in attempts}
+        for tree in trees.values():
+            asked = [each for each in attempts if each.request.tree is tree]
+            known = self._cache.find(dict.fromkeys(each.key for each in asked), _holds_in(tree))
+            found.update({id(each): known[each.key] for each in asked if each.key in known})
+        return found
 
     def _run(self, attempts: deque[_Attempt]) -> Iterator[tuple[Request, Outcome]]:
         running: dict[str, _Attempt] = {}
@@ -236,6 +241,11 @@ class Compiler:
             pins=attempt.environment.pins,
             source_files=attempt.sources(ended),
         )
+
+
+def _holds_in(tree: Tree) -> Callable[[str, Mapping[str, str]], bool]:
+    """Make the cache's question: is what an experiment touched in this tree as it was?"""
+    return lambda _, extra: all(_identity(tree, path) == each for path, each in extra.items())
 
 
 class _Attempt:
