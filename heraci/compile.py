@@ -315,7 +315,7 @@ class _Attempt:
         asked = {path for path in touched if isinstance(path, str)} - self.staged
         found = {path for path in asked if path in files}
         # A folder that was listed or looked for: what lies directly in it.
-        folders = (asked - found) & _tree_folders(tree) if asked - found else set()
+        folders = (asked - found) & _children(tree).keys() if asked - found else set()
         if folders:
             found |= {path for path in files if dirname(path) in folders}
             found |= _first_below(files, folders)
@@ -337,7 +337,7 @@ class _Attempt:
         touched = (ended.result or {}).get("touched") or []
         known = set(self.request.files)
         tree = self.request.tree
-        return {path: _identity(tree, path) for path in touched if path and path not in known}
+        return {path: _identity(tree, path) for path in touched if path not in known}
 
     def sources(self, ended: Ended) -> tuple[str, ...]:
         touched = set((ended.result or {}).get("touched") or [])
@@ -627,8 +627,17 @@ def _folders(files: Iterable[str]) -> set[str]:
 
 
 @lru_cache(maxsize=4)
-def _tree_folders(tree: Any) -> frozenset[str]:
-    return frozenset(_folders(tree.files))
+def _children(tree: Any) -> dict[str, set[str]]:
+    """Give the paths of what lies directly in each folder; the root's is empty."""
+    found: dict[str, set[str]] = {}
+    for path in tree.files:
+        while path:
+            inside = found.setdefault(dirname(path), set())
+            if path in inside:
+                break
+            inside.add(path)
+            path = dirname(path)
+    return found
 
 
 def _first_below(files: Iterable[str], folders: set[str]) -> set[str]:
@@ -647,7 +656,7 @@ def _identity(tree: Tree, path: str) -> str:
     """Give what must stay the same for what was touched to be the same."""
     if path in tree.files:
         return tree.files[path]
-    inside = sorted(each for each in tree.files if each.startswith(path + "/"))
+    inside = sorted(_children(tree).get(path, ()))
     return "folder:" + hashlib.sha256("\0".join(inside).encode()).hexdigest() if inside else ""
 
 

@@ -714,6 +714,7 @@ class Run:
             elif event in reaching and not allow_network:
                 self.refuse(event, args)
 
+        sys.meta_path.append(_Missing(note))
         original = os.stat
 
         @functools.wraps(original)
@@ -1211,6 +1212,21 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+class _Missing(importlib.abc.MetaPathFinder):
+    """Comes last and finds nothing: notes where a module that is nowhere was looked for."""
+
+    def __init__(self, note):
+        self.note = note
+
+    def find_spec(self, name, path=None, target=None):
+        last = name.rpartition(".")[2]
+        for folder in sys.path if path is None else path:
+            if isinstance(folder, str):
+                self.note(os.path.join(folder, last + ".py"))
+                self.note(os.path.join(folder, last))
+        return None
 
 
 def _patch_kubernetes_config(config):
