@@ -528,7 +528,16 @@ def _run_submit(arguments: argparse.Namespace) -> int:
         settings.format, _colours(sys.stdout), road.link, dry_run=settings.dry_run
     )
     watching = pipeline.Watching(on_fate=told.fate, on_run=told.run)
-    result = pipeline.submit_bundle(made, settings, road, checks, {}, watching)
+    result = pipeline.submit_bundle(
+        made,
+        settings,
+        road,
+        checks,
+        {},
+        watching,
+        whole=not arguments.experiments,
+        is_later=workspace.is_later_than(made.commit),
+    )
     told.end(result)
     return told.exit_code(result, waited=settings.wait)
 

@@ -98,6 +98,9 @@ def _cases(made: Bundle, settings: Settings, namespace: str) -> Iterator[Case]:
         if experiment.requirements:
             yield Case(experiment=experiment.name, declared=experiment.requirements, needs=Needs())
         for manifest in experiment.manifests:
+            # An image that carries the commit is looked for under the name that it will have.
+            document = submit.with_commit(manifest.document, made.commit) if made.commit else None
+            manifest = replace(manifest, document=document) if document else manifest
             needs = requirements.needs(
                 manifest,
                 experiment=experiment.name,
@@ -193,6 +196,7 @@ def plan_submission(
         namespace=namespace,
         unchanged=settings.submit_unchanged,
         template_only=settings.template_only,
+        service_account=settings.service_account,
     )
 
 
@@ -217,8 +221,15 @@ def submit_bundle(
     checks: preflight.Inventory | None,
     origin: Mapping[str, str | None],
     watching: Watching,
+    *,
+    whole: bool = False,
+    is_later: Callable[[str], bool] = lambda _: False,
 ) -> Submitted:
-    """Check all of a bundle, then submit it: each object once, and once only."""
+    """Check all of a bundle, then submit it: each object once, and once only.
+
+    `whole` says that this is all that the commit asks for; `is_later` tells of another commit
+    whether it came after this one, whose templates must not give way to ours.
+    """
     namespace = namespace_of(settings)
     planned = plan_submission(made, settings, namespace, origin)
     findings = (*made.findings, *planned.findings)
@@ -226,11 +237,15 @@ def submit_bundle(
         findings += assert_bundle(made, settings, namespace, checks).findings
     if _errors(findings):
         return Submitted(findings=findings)
-    submissions = submit.sized(planned.submissions)
-    skipped: tuple[Fate, ...] = ()
+    submissions, skipped = planned.submissions, ()
+    repository = origin.get("repository")
     if settings.since_last:
-        ledger = submit.read_ledger(road.server, namespace, archive=road.archive)
+        ledger = submit.read_ledger(
+            road.server, namespace, archive=road.archive, repository=repository
+        )
         submissions, skipped = ledger.without_repetition(submissions)
+    if whole:
+        submissions = submit.sized(submissions)
     fates = []
     submitting = submit.submit(
         submissions,
@@ -238,11 +253,12 @@ def submit_bundle(
         archive=road.archive,
         concurrency=settings.max_concurrency,
         dry_run=settings.dry_run,
+        is_later=is_later,
     )
     pruning = submit.prune(
         submit.gone(made, namespace=namespace),
         road.server,
-        repository=origin.get("repository"),
+        repository=repository,
         prune=settings.prune,
         dry_run=settings.dry_run,
     )
@@ -261,10 +277,14 @@ def submit_bundle(
     return Submitted(fates=tuple(fates), findings=findings, runs=runs)
 
 
-def last_submitted(settings: Settings, road: Road, where: Workspace) -> str | None:
+def last_submitted(
+    settings: Settings, road: Road, where: Workspace, repository: str | None = None
+) -> str | None:
     """Find the commit that was submitted last, and wholly, among the ancestors of this one."""
-    ledger = submit.read_ledger(road.server, namespace_of(settings), archive=road.archive)
-    return where.nearest_ancestor(ledger.commits())
+    ledger = submit.read_ledger(
+        road.server, namespace_of(settings), archive=road.archive, repository=repository
+    )
+    return where.nearest_ancestor(ledger.commits(repository))
 
 
 def status(

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,19 @@ class Workspace:
         if head is None:
             raise SettingsError("there is no commit yet, so nothing was submitted")
         return head
+
+    def is_later_than(self, commit: str | None) -> Callable[[str], bool]:
+        """Give a question: did another commit come after this one, as far as Git knows here."""
+
+        def is_later(other: str) -> bool:
+            with type(self)(self.directory, self.environ, self.flags) as again:
+                repository = again.repository
+                if repository is None or commit is None or other == commit:
+                    return False
+                known = repository.has(other) and repository.has(commit)
+                return known and repository.common(commit, other) == commit
+
+        return is_later
 
     def nearest_ancestor(self, commits: Iterable[str]) -> str | None:
         """Give, of some commits, the one that is reached first when one walks back from HEAD."""

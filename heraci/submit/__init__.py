@@ -8,7 +8,7 @@ from heraci.submit.follow import follow, runs
 from heraci.submit.ledger import Ledger, sized
 from heraci.submit.ledger import read as read_ledger
 from heraci.submit.naming import workflow_name
-from heraci.submit.plan import Plan, plan
+from heraci.submit.plan import Plan, plan, with_commit
 from heraci.submit.prune import gone, prune
 from heraci.submit.values import (
     Archive,
@@ -40,5 +40,6 @@ __all__ = [
     "runs",
     "sized",
     "submit",
+    "with_commit",
     "workflow_name",
 ]

@@ -32,6 +32,7 @@ def plan(
     namespace: str,
     unchanged: bool = False,
     template_only: bool = False,
+    service_account: str | None = None,
 ) -> Plan:
     """Make the objects of all experiments that the bundle says to submit, in the order to do so."""
     chosen = (*SUBMITTED, Status.UNCHANGED) if unchanged else SUBMITTED
@@ -40,6 +41,7 @@ def plan(
     for experiment in bundle.experiments:
         for manifest in experiment.manifests if experiment.status in chosen else ():
             if manifest.kind in ORDER:
+                manifest = with_service_account(manifest, service_account)
                 made += _submissions(experiment, manifest, provenance, namespace, template_only)
             else:
                 findings.append(_unknown_kind(experiment, manifest))
@@ -76,6 +78,23 @@ def _submissions(
     split = template_only and manifest.kind in ("Workflow", "CronWorkflow")
     for each in _split(one, provenance) if split else (one,):
         yield replace(each, document=labelled(each, provenance, pods=not template_only))
+
+
+def with_service_account(manifest: Manifest, name: str | None) -> Manifest:
+    """Let what runs, and names no service account, run as the target's."""
+    spec = manifest.document.get("spec") or {}
+    inner = spec.get("workflowSpec") or {} if manifest.kind == "CronWorkflow" else spec
+    # A workflow that refers to a template may leave it to that.
+    if (
+        name is None
+        or manifest.kind not in ("Workflow", "CronWorkflow")
+        or "serviceAccountName" in inner
+        or "workflowTemplateRef" in inner
+    ):
+        return manifest
+    inner = {**inner, "serviceAccountName": name}
+    spec = {**spec, "workflowSpec": inner} if manifest.kind == "CronWorkflow" else inner
+    return replace(manifest, document={**manifest.document, "spec": spec})
 
 
 def with_commit(document: Any, commit: str) -> Any:
