@@ -652,10 +652,10 @@ def _first_below(files: Iterable[str], folders: set[str]) -> set[str]:
     return set(first.values())
 
 
-def _identity(tree: Tree, path: str) -> str:
+def _identity(tree: Any, path: str) -> str:
     """Give what must stay the same for what was touched to be the same."""
     if path in tree.files:
-        return tree.files[path]
+        return str(tree.files[path])
     inside = sorted(_children(tree).get(path, ()))
     return "folder:" + hashlib.sha256("\0".join(inside).encode()).hexdigest() if inside else ""
 
