@@ -453,7 +453,7 @@ def _values(delta: Delta, area: Area, rest: Path) -> tuple[str | None, str | Non
     if area is Area.ORDER:
         before, after = (sorted(_waits_for(rest[0], each)) for each in (delta.old, delta.new))
         if max(len(before), len(after)) > LISTED and before != after:
-            return None, None, "; ".join(_points_note(before, after))
+            return None, None, f"waits for {_growth(len(before), len(after), 'task')}"
     items = (_items(delta.old), _items(delta.new)) if area in _LISTS else (None, None)
     if items[0] is not None and items[1] is not None:
         return old, new, items_note(items[0], items[1])
@@ -499,11 +499,6 @@ def _items(value: Any) -> list[Any] | None:
 def _waits_for(key: str, value: Any) -> frozenset[str]:
     body = {} if value is _ABSENT else {key: value}
     return steps_of({"dag": {"tasks": [body]}})[0].after
-
-
-def _points_note(before: list[str], after: list[str]) -> Iterator[str]:
-    yield f"waits for {_growth(len(before), len(after), 'task')}"
-    yield from _points(before, after)
 
 
 def _lines_note(old: str | None, new: str | None) -> str:

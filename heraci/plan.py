@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from base64 import b32encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -91,17 +92,26 @@ def quantity(value: Any) -> Fraction | None:
 
 
 def object_name(manifest: Manifest, experiment: str) -> str:
-    """The name on the cluster; a workflow's ends in `<commit>`, which stands for 10 characters."""
+    """The name on the cluster; a workflow's ends in `<commit>`, which stands for 10 characters.
+
+    The same rule as in `heraci.submit.naming`, which a stage may not ask; a test holds the two
+    together.
+    """
     metadata = mapping(manifest.document.get("metadata"))
-    name = text(metadata.get("name")) or text(metadata.get("generateName")).rstrip("-")
-    name = name or experiment
+    own = text(metadata.get("name")) or text(metadata.get("generateName")).rstrip("-")
     if manifest.kind != "Workflow":
-        return name
+        return own or _slug(experiment)
+    name = _slug(own or experiment)
     room = _NAME_LENGTH - 1 - _COMMIT_LENGTH
     if len(name) > room:
-        shortened = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:5]
-        name = f"{name[: room - 6].rstrip('-.')}-{shortened}"
+        whole = hashlib.sha256(name.encode()).digest()
+        name = f"{name[: room - 6].rstrip('-.')}-{b32encode(whole).decode().lower()[:5]}"
     return f"{name}-{COMMIT}"
+
+
+def _slug(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9.]+", "-", name.lower())
+    return re.sub(r"[-.]*\.[-.]*", ".", plain).strip("-.") or "experiment"
 
 
 # Arithmetic of what is known only in part

@@ -50,9 +50,9 @@ class Worth(IntEnum):
     YAML_DIFF = 4
     GRAPH = 5
     QUIET_SECTION = 6
-    PLAN = 7
-    CHANGES = 8
-    SECTION = 9
+    SECTION = 7
+    PLAN = 8
+    CHANGES = 9
     MORE_ROWS = 10
     MORE_FINDINGS = 11
     ROWS = 12
@@ -92,7 +92,7 @@ Address = tuple[int, ...]
 
 
 def fit(pieces: Sequence[Piece], budget: Budget) -> Fitted:
-    """Leave out parts until the rest fits, of equal worth the longest first."""
+    """Leave out parts until the rest fits: of equal worth the longest, of sections the last."""
     document = _Document(pieces)
     left_out: Counter[str] = Counter()
     for address in document.by_worth():
@@ -120,7 +120,7 @@ class _Document:
             # Of two alike, the later one goes first.
             key=lambda each: (
                 self.pieces[each].worth,
-                -self._own[each].utf8_bytes,
+                0 if self.pieces[each].pieces else -self._own[each].utf8_bytes,
                 *(-part for part in each),
             ),
         )

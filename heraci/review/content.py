@@ -233,7 +233,9 @@ def _noun(kind: str) -> str:
 def _why_nothing(review: Review) -> Line:
     statuses = Counter(each.experiment.status for each in review.experiments)
     if not statuses:
-        return ("This change affects no experiment.",)
+        # Where something is wrong, that is why there is nothing to show.
+        wrong = any(each.severity is Severity.ERROR for each in review.findings)
+        return () if wrong else ("This change affects no experiment.",)
     if set(statuses) == {Status.UNCHANGED}:
         few = statuses[Status.UNCHANGED]
         whose = "its manifest is" if few == 1 else "their manifests are"
@@ -277,13 +279,15 @@ def _totals(review: Review) -> Line:
         return ()
     before = [each.base_plan for each in pairs if each.base_plan]
     comparable = all(each.compared for each in pairs)
-    parts: list[str | Code | Source] = ["Together they request "]
+    parts: list[str | Code | Source] = [
+        "Together they request " if len(plans) > 1 else "It requests "
+    ]
     now, was = total_requests(plans), total_requests(before)
     for number, (name, amount) in enumerate(_ordered(now)):
         old = was.get(name, Amount(least=Fraction(0), most=Fraction(0)))
         step = _delta(amount.most, old.most, name) if comparable else ""
         parts += [", " if number else "", *_resource(name), f" {amount_text(name, amount)}{step}"]
-    if len(parts) == 1:
+    if not now:
         parts.append("no resources")
     path = max(
         (each.longest_path for each in plans),
@@ -347,7 +351,7 @@ _STATUS_WORDS = {
 def _statuses(review: Review) -> Line:
     found = Counter(each.experiment.status for each in review.experiments)
     told = [f"{found[each]:,} {word}" for each, word in _STATUS_WORDS.items() if found[each]]
-    if not told or set(found) == {Status.UNCHANGED}:
+    if len(review.experiments) < 2 or set(found) == {Status.UNCHANGED}:
         return ()
     return (f"{counted(len(review.experiments), 'experiment')}: {', '.join(told)}.",)
 
@@ -399,9 +403,10 @@ def finding_line(finding: Finding) -> Line:
     if finding.file:
         line = f":{finding.line}" if finding.line else ""
         parts += [" ", Source(f"{finding.file}{line}")]
+    parts.append(" (")
     if finding.experiment:
-        parts += [" in ", Code(finding.experiment)]
-    return (*parts, " (", Code(finding.rule), ")")
+        parts += [Code(finding.experiment), ", "]
+    return (*parts, Code(finding.rule), ")")
 
 
 def source_link(review: Review, place: str) -> str | None:
@@ -452,7 +457,7 @@ def ordered_experiments(review: Review) -> tuple[tuple[ComparedExperiment, Mark]
     )
 
 
-OVERVIEW = ("experiment", "status", "what changes", "pods", "CPU", "memory", "other")
+OVERVIEW = ("experiment", "status", "what changes", "pods", "CPU", "memory", "GPU")
 
 
 def overview_row(part: ComparedExperiment, mark: Mark, review: Review) -> Row:
@@ -482,7 +487,7 @@ def _status_text(part: ComparedExperiment) -> str:
 
 
 def _overview_numbers(part: ComparedExperiment, review: Review) -> tuple[Line, ...]:
-    """Pods, CPU, memory and what else; empty where merging hands nothing to the cluster."""
+    """Pods, CPU, memory and GPUs; empty where merging hands nothing to the cluster."""
     plans = [each.plan for each in part.manifests if each.plan]
     if not plans or not is_submitted(part, review):
         return ((), (), (), ())
@@ -500,10 +505,11 @@ def _overview_numbers(part: ComparedExperiment, review: Review) -> tuple[Line, .
     for name, amount in _ordered(now):
         step = _delta(amount.most, old[name].most, name) if was and name in old else ""
         told[name] = f"{amount_text(name, amount)}{step}"
-    others: list[str | Code] = []
-    for name in told.keys() - {"cpu", "memory"}:
-        others += [" " if others else "", Code(name), f" {told[name]}"]
-    return ((pods,), (told.get("cpu", "none"),), (told.get("memory", "none"),), tuple(others))
+    gpus = [name for name in told if name.endswith("/gpu")]
+    # Their maker is told only where there is more than one.
+    several = [(Code(name), f" {told[name]}") for name in gpus]
+    gpu: Line = (told[gpus[0]],) if len(gpus) == 1 else _joined(several)
+    return ((pods,), (told.get("cpu", "none"),), (told.get("memory", "none"),), gpu)
 
 
 def gist(part: ComparedExperiment) -> Line:
@@ -545,12 +551,15 @@ def _changes_gist(part: ComparedExperiment) -> Iterator[Line]:
     areas: dict[Area, list[Change]] = {}
     for each in found:
         areas.setdefault(each.area, []).append(each)
+    if len(areas) > 1:
+        # What waits for what follows from the tasks that came or went.
+        areas.pop(Area.ORDER, None)
     for number, (area, group) in enumerate(areas.items()):
         if number == _GISTS:
             yield (f"{counted(len(areas) - _GISTS, 'other kind')} of change",)
             return
         sized = next((each for each in group if "→" in each.note), None)
-        if sized and area is not Area.ORDER:
+        if sized:
             name = sized.name or "".join(sized.places[:1]).rpartition("/")[2]
             yield Code(name), f" {sized.note.partition(';')[0]}"
         elif area in {Area.TEMPLATE, Area.TASK}:

@@ -22,6 +22,8 @@ _MARGIN = 8
 _LABEL = 26
 _MOST_NODES = 400
 _SWEEPS = 8
+# Centred columns would leave the first screen of a taller picture empty.
+_TALL = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class _Layout:
         spots: dict[int, _Spot] = {}
         for number, column in enumerate(self._columns):
             own = heights[number] + _GAP_Y * (len(column) - 1)
-            y = _MARGIN + (tallest - own) / 2
+            y = _MARGIN + ((tallest - own) / 2 if tallest < _TALL else 0)
             for each in column:
                 height = self._height(each)
                 spots[each] = _Spot(_MARGIN + number * (_WIDTH + _GAP_X), y, height)

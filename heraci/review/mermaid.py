@@ -42,21 +42,29 @@ def drawn(graphs: Sequence[Graph]) -> tuple[Graph, ...]:
 
 def mermaid(graphs: Sequence[Graph]) -> str:
     """All pictures of a manifest as one flowchart, in boxes if there are several."""
-    lines = [f"flowchart {_direction(graphs)}"]
+    alone = len(graphs) == 1
+    lines = [f"flowchart {_direction(graphs[0]) if alone else 'TD'}"]
     used = {node.state for graph in graphs for node in graph.nodes}
     lines += [f"classDef {state} {style}" for state, style in _STYLES.items() if state in used]
     for number, graph in enumerate(graphs):
         body = list(_lines(graph, f"g{number}n"))
-        if len(graphs) > 1:
-            title = f'subgraph g{number}["{_label(graph.template)}"]'
-            body = [title, *(f"  {line}" for line in body), "end"]
-        lines += body
+        lines += body if alone else _boxed(graph, number, body)
+    # Invisible, so that the boxes stand below each other in their order.
+    lines += [f"g{number} ~~~ g{number + 1}" for number in range(len(graphs) - 1)]
     return "\n".join(lines) + "\n"
 
 
-def _direction(graphs: Sequence[Graph]) -> str:
+def _boxed(graph: Graph, number: int, body: Sequence[str]) -> Iterator[str]:
+    yield f'subgraph g{number}["{_label(graph.template)}"]'
+    yield f"  direction {_direction(graph)}"
+    yield from (f"  {line}" for line in body)
+    yield "end"
+    yield f"style g{number} fill:none,stroke:#8c959f"
+
+
+def _direction(graph: Graph) -> str:
     """From the top down, unless that gets wider than a comment is."""
-    return "LR" if any(_width(graph) > 4 for graph in graphs) else "TD"
+    return "LR" if _width(graph) > 4 else "TD"
 
 
 def _width(graph: Graph) -> int:

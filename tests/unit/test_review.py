@@ -491,7 +491,8 @@ PLAIN_TOKENS = {
 MERMAID = re.compile(
     r"flowchart (?:LR|TD)"
     r"|classDef \w+ [\w#:,. -]+"
-    r'|subgraph g\d+\["[^"<>`]*"\]|end'
+    r'|subgraph g\d+\["[^"<>`]*"\]|end|direction (?:LR|TD)|g\d+ ~~~ g\d+'
+    r"|style g\d+ fill:none,stroke:#8c959f"
     r'|g\d+n\d+(?:\["|\[\["|\{\{")[^"`{}\[\]|]*(?:"\]|"\]\]|"\}\}):::\w+'
     r"|g\d+n\d+ --> g\d+n\d+"
 )
