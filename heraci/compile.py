@@ -274,7 +274,7 @@ class _Attempt:
         command = None
         if not warm:
             python = self.environment.python or self.environment.own_python
-            worker = str(Path(__file__).with_name("compile_worker.py"))
+            worker = str(Path(__file__).with_name("compile_worker") / "__main__.py")
             command = [str(python), "-s", worker, "3", "4"]
         package = _package_root(request.path, tree.files)
         last = [each for each in (request.experiments_dir, "") if each in ("", *_folders(staged))]
@@ -665,8 +665,9 @@ def _own_versions() -> tuple[str, ...]:
     """Give what of heraci itself decides the bytes: its worker, its author classes, its Hera."""
     folder = Path(__file__).parent
     own = hashlib.sha256()
-    for name in ("compile_worker.py", "experiment.py", "document.py", "compile.py"):
-        own.update((folder / name).read_bytes())
+    worker = sorted((folder / "compile_worker").glob("*.py"))
+    for file in (*worker, folder / "experiment.py", folder / "document.py", folder / "compile.py"):
+        own.update(file.read_bytes())
     return (own.hexdigest(), platform.python_version(), metadata.version("hera"))
 
 

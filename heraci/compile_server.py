@@ -353,14 +353,13 @@ def _become_worker(run: Any, request: dict[str, Any], result: int, log: int) -> 
         _confine(request, result, log)
         if request["command"]:
             _execute(request)
-        # It runs on any Python from 3.9, so it declares no types.
-        from heraci.compile_worker import send
+        from heraci.compile_worker.run import send
 
         os.environ.clear()
         os.environ.update(request["environ"])
         outcome = run.result(request["job"])
         if os.getpid() == own_pid:  # what the script forked comes here too
-            send(_RESULT, outcome)  # type: ignore[no-untyped-call]
+            send(_RESULT, outcome)
         code = 0
     except BaseException as error:
         # The log is what heraci shows of a worker that gave no result.
@@ -564,12 +563,12 @@ def main() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     refused = isolate(network=options["network"], needed=options["needed"], uid=options["uid"])
     control.sendall(json.dumps({"refused": refused}).encode() + b"\n")
-    from heraci import compile_worker
+    from heraci.compile_worker.run import Run
 
-    run = compile_worker.Run()  # type: ignore[no-untyped-call]
+    run = Run()
     if options["warm"]:
-        run.install()  # type: ignore[no-untyped-call]
-        run.warm_up()  # type: ignore[no-untyped-call]
+        run.install()
+        run.warm_up()
     # Forked workers touch what they use only: nothing that is here now is ever collected.
     gc.collect()
     gc.freeze()

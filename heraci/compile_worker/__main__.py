@@ -1,0 +1,45 @@
+"""Compile one experiment in a Python of its own: `python __main__.py JOB RESULT` (descriptors)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Run the job given on one file descriptor and write its result to another, once."""
+    source, sink = (int(each) for each in sys.argv[1:3])
+    with os.fdopen(source, "rb") as file:
+        job = json.load(file)
+    _make_importable(job.get("authors"))
+    from heraci.compile_worker.run import Run, send
+
+    run = Run()
+    run.install()
+    send(sink, run.result(job))
+
+
+def _make_importable(authors: str | None) -> None:
+    """Make this package importable under its name, beside the author classes and nothing else.
+
+    Neither this folder's modules nor the rest of heraci and of its environment must be found by a
+    script's imports.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [each for each in sys.path if os.path.abspath(each or os.curdir) != here]
+    if authors:
+        sys.path.append(authors)
+    name = "heraci.compile_worker"
+    start = os.path.join(here, "__init__.py")
+    spec = importlib.util.spec_from_file_location(name, start, submodule_search_locations=[here])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+if __name__ == "__main__":
+    main()

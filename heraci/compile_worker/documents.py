@@ -1,0 +1,226 @@
+"""Turns what was sent and what was left alive into documents, and looks at what will run."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from heraci.compile_worker import ENCODED_PLACEHOLDER, PLACEHOLDER, PLACEHOLDER_SERVER, ROOT_MARKER
+from heraci.compile_worker.hera_objects import Objects
+from heraci.compile_worker.hera_service import Call, Service
+from heraci.compile_worker.record import Record
+from heraci.compile_worker.scripts import line_of, unbound_names
+
+_PYTHON = re.compile(r"(^|/)(python|pypy)[\d.]*$")
+_FIELD_WARNING = re.compile(r"field_name='(\w+)', input_value=(.*?), input_type=")
+
+
+class Documents:
+    """The documents of one run, in the order in which their workflows were made."""
+
+    def __init__(self, record: Record, objects: Objects, service: Service) -> None:
+        self.record = record
+        self.objects = objects
+        self.service = service
+        self.warned: list[str] = []  # what pydantic said of the workflow that is being built
+        self.found: list[dict[str, Any]] = []
+        self.failure: tuple[BaseException, Any] | None = None  # an exception, and whose it was
+
+    def collect(self, reachable: set[int], others: list[str]) -> None:
+        """Take what was sent, then the workflows of this experiment that were not."""
+        sent = {id(each.owner) for each in self.service.calls}
+        for call in self.service.calls:
+            self._take_call(call)
+        for order, workflow in enumerate(list(self.objects.workflows)):
+            known = id(workflow) in sent or id(workflow) in self.service.consumed
+            if not known and self._is_ours(workflow, reachable, others):
+                self._take(order, workflow)
+        self.found.sort(key=lambda each: each["order"])
+
+    def collect_calls(self) -> None:
+        """Take what was sent, alone."""
+        for call in self.service.calls:
+            self._take_call(call)
+        self.found.sort(key=lambda each: each["order"])
+
+    def _take_call(self, call: Call) -> None:
+        document = call.content if isinstance(call.content, dict) else _to_dict(call.content)
+        sources = {"": self.record.shown(call.place) or ""}
+        order = call.order
+        if call.owner is not None:
+            workflows = enumerate(self.objects.workflows)
+            order = next((n for n, each in workflows if each is call.owner), order)
+            sources = self.objects.sources(call.owner) or sources
+        self.found.append({"document": document, "sources": sources, "order": order})
+
+    def _take(self, order: int, workflow: Any) -> None:
+        self.warned = []
+        try:
+            document = workflow.to_dict()
+        except Exception as error:  # another workflow of the script may be right
+            self.failure = self.failure or (error, workflow)
+            return
+        sources = self.objects.sources(workflow)
+        self._report_warnings(workflow)
+        spec = document.get("spec") or {}
+        content = spec.get("workflowSpec", spec)
+        if "templates" in content or "workflowTemplateRef" in content:
+            self.found.append({"document": document, "sources": sources, "order": order})
+            return
+        message = "a workflow without templates is left out"
+        self.record.find("empty-workflow", "notice", message, self.objects.place_of(workflow))
+
+    def _is_ours(self, workflow: Any, reachable: set[int], others: list[str]) -> bool:
+        """Tell whether a live workflow belongs to this experiment.
+
+        One that the author's code made while this file ran does; one that another experiment's
+        file made belongs there; one that a library made counts if the author kept it.
+        """
+        origin = self.objects.origins.get(id(workflow))
+        if origin is None:
+            return id(workflow) in reachable
+        if origin.module != self.record.entry:
+            other = origin.module[len(self.record.prefix) :].replace(os.sep, "/")
+            return other not in others and id(workflow) in reachable
+        return origin.direct or id(workflow) in reachable
+
+    def _report_warnings(self, workflow: Any) -> None:
+        """Report a wrong type, which pydantic only warns about."""
+        for message in self.warned:
+            for field, value in _FIELD_WARNING.findall(message):
+                expected = re.search(r"[Ee]xpected `([^`]+)`", message)
+                told = f"{field} is {value}" + (f", not {expected[1]}" if expected else "")
+                place = self.objects.place_with(workflow, field, value)
+                place = place or self.objects.place_of(workflow)
+                self.record.find("wrong-type", "error", told, place)
+            if "field_name=" not in message:
+                last = message.strip().splitlines()[-1].strip()
+                self.record.find("wrong-type", "error", last, self.objects.place_of(workflow))
+
+    # --- what is sent to the parent -------------------------------------------------------------
+
+    def finished(self, module: str) -> list[dict[str, Any]]:
+        """Drop what is there twice, take out what heraci put in, and check what remains."""
+        result: list[dict[str, Any]] = []
+        for each in self.found:
+            document, text = self._plain(each["document"], module)
+            if any(document == other["document"] for other in result):
+                continue
+            self._check_text(text, each["sources"].get(""))
+            self._check_templates(document, each["sources"])
+            result.append({**each, "document": document})
+        return result
+
+    def _plain(self, document: dict[str, Any], module: str) -> tuple[dict[str, Any], str]:
+        """Give a document of plain data without what is heraci's own, and as a text."""
+        odd: list[Any] = []
+
+        def as_json(value: Any) -> Any:
+            odd.append(value)
+            return _as_json(value)
+
+        written = json.dumps(document, default=as_json, ensure_ascii=False)
+        text = written.replace(self.record.root, ROOT_MARKER)
+        # What runs in the pod is named as `python -m` would; Hera before 5.17 says __main__.
+        text = text.replace('"__main__:', f'"{module}:')
+        if odd or text != written or PLACEHOLDER in text:
+            document = json.loads(text)
+            _drop_unset(document)
+            text = json.dumps(document, ensure_ascii=False)
+        return document, text
+
+    def _check_text(self, text: str, source: str | None) -> None:
+        place = self.record.unshown(source)
+        if ROOT_MARKER in text:
+            message = (
+                "the manifest holds a path of the machine that compiled it, shown as "
+                f"{ROOT_MARKER}. Use a path of the pod."
+            )
+            self.record.find("path-of-this-machine", "warning", message, place)
+        if PLACEHOLDER in text or ENCODED_PLACEHOLDER in text:
+            message = (
+                "a placeholder that heraci gave instead of a credential, of a setting that is not "
+                "set, or of the cluster's answer stands in the manifest. Refer to a Secret or a "
+                "ConfigMap instead, or set what the script reads."
+            )
+            self.record.find("placeholder-in-manifest", "error", message, place)
+        if PLACEHOLDER_SERVER in text:
+            message = f"the manifest holds {PLACEHOLDER_SERVER}: set argo-server for the target"
+            self.record.find("placeholder-in-manifest", "warning", message, place)
+        self._check_time(text, source)
+
+    def _check_time(self, text: str, source: str | None) -> None:
+        """Warn of the time of day in a manifest: each compilation then gives another one."""
+        now = dt.datetime.now()  # noqa: DTZ005 - it is what the script would have asked for
+        told = (now.strftime(each) for each in ("%Y%m%d", "%Y-%m-%d"))
+        found = next((each for each in told if each in text), None)
+        if found is None:  # seconds since 1970, of about these hours
+            seconds = re.search(rf"\b{int(now.timestamp() // 10000)}\d{{4}}\b", text)
+            found = seconds and seconds[0]
+        if found is None:
+            return
+        with open(self.record.entry, encoding="utf-8", errors="replace") as file:
+            if found in file.read():
+                return
+        message = (
+            f"the manifest holds the time at which it was compiled ({found}), so that each "
+            "compilation differs from the last. heraci names what it submits by the commit."
+        )
+        self.record.find("time-in-manifest", "warning", message, self.record.unshown(source))
+
+    def _check_templates(self, document: dict[str, Any], sources: dict[str, str]) -> None:
+        seen = set()
+        for template in _templates(document):
+            name = template.get("name") or ""
+            place = self.record.unshown(sources.get(name) or sources.get(""))
+            if name in seen:
+                message = f"two templates are named {name}"
+                self.record.find("template-name-twice", "error", message, place)
+            seen.add(name)
+            script = template.get("script") or {}
+            if not _PYTHON.search((script.get("command") or [""])[0] or ""):
+                continue
+            for unbound in unbound_names(script.get("source") or ""):
+                message = (
+                    f"the script {name} uses {unbound}, which will not exist in the pod: only the "
+                    "function's body travels. Import or define it inside the function."
+                )
+                self.record.find("name-not-in-pod", "error", message, line_of(place, unbound))
+
+
+def _drop_unset(document: dict[str, Any]) -> None:
+    """Take out what stands for a setting that the target decides when heraci submits."""
+    metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
+    if metadata.get("namespace") == PLACEHOLDER:
+        del metadata["namespace"]
+    for each in (spec, spec.get("workflowSpec") or {}):
+        if each.get("serviceAccountName") == PLACEHOLDER:
+            del each["serviceAccountName"]
+
+
+def _templates(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    spec = document.get("spec") or {}
+    yield from (spec.get("workflowSpec") or spec).get("templates") or ()
+
+
+def _to_dict(model: Any) -> Any:
+    if hasattr(model, "model_dump"):
+        return model.model_dump(exclude_none=True, by_alias=True)
+    return model.dict(exclude_none=True, by_alias=True)
+
+
+def _as_json(value: Any) -> Any:
+    """Write what JSON does not know as Hera's own YAML would."""
+    for attribute in ("value", "isoformat", "root", "__root__"):
+        found = getattr(value, attribute, None)
+        if found is not None:
+            return found() if callable(found) else found
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, bytes):
+        return value.decode()
+    raise TypeError(f"{value!r} cannot stand in a manifest")
