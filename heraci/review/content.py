@@ -114,9 +114,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def count_text(count: Count) -> str:
-    """`48`, `up to 48`, `unknown`."""
+    """`48`, `up to 48`, `12 or more`, `unknown`."""
     if count.most is None:
-        return f"unknown ({count.least:,} or more)" if count.least else "unknown"
+        return f"{count.least:,} or more" if count.least else "unknown"
     return f"{count.most:,}" if count.exact else f"up to {count.most:,}"
 
 
@@ -124,7 +124,7 @@ def amount_text(resource: str, amount: Amount) -> str:
     """A sum of requests in the unit that people use for it."""
     if amount.most is None:
         least = quantity_text(resource, amount.least)
-        return f"unknown ({least} or more)" if amount.least else "unknown"
+        return f"{least} or more" if amount.least else "unknown"
     text = quantity_text(resource, amount.most)
     return text if amount.least == amount.most else f"up to {text}"
 

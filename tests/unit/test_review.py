@@ -591,19 +591,23 @@ def test_colours_are_the_only_difference_that_they_make():
 
 
 def many(count: int) -> Review:
-    return shown(
-        *(
-            experiment(f"study-{number:03}", [simulation(48, "lab/solver:1.5")], [simulation(12)])
-            for number in range(count)
+    """One experiment under many names, which is faster than comparing each of them."""
+    one = shown(experiment("study", [simulation(48, "lab/solver:1.5")], [simulation(12)]))
+    (part,) = one.experiments
+    names = [f"study-{number:03}" for number in range(count)]
+    return replace(
+        one,
+        experiments=tuple(
+            replace(part, experiment=replace(part.experiment, name=name)) for name in names
         ),
         findings=tuple(
             Finding(
                 rule="image-tag",
                 severity=Severity.WARNING,
-                message=f"The image of study {number} has no tag.",
-                experiment=f"study-{number:03}",
+                message="The image has no tag.",
+                experiment=name,
             )
-            for number in range(count)
+            for name in names
         ),
     )
 
@@ -616,7 +620,7 @@ def two_hundred() -> Review:
 @pytest.fixture(scope="module")
 def one_mebibyte() -> Review:
     def of(image: str) -> Manifest:
-        templates = [script(f"t{n}", f"{image}:{n}") for n in range(6000)]
+        templates = [script(f"t{n}", f"{image}:{n}") for n in range(5000)]
         return workflow(*templates, name="huge-")
 
     base, head = of("lab/a"), of("lab/b")
