@@ -399,7 +399,7 @@ def ordered_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def finding_line(finding: Finding) -> Line:
     """The message, where it is, and the rule that found it."""
-    parts: list[str | Code | Source] = [finding.message.strip().removesuffix(".") + "."]
+    parts: list[str | Code | Source] = [_sentence(finding.message)]
     if finding.file:
         line = f":{finding.line}" if finding.line else ""
         parts += [" ", Source(f"{finding.file}{line}")]
@@ -407,6 +407,13 @@ def finding_line(finding: Finding) -> Line:
     if finding.experiment:
         parts += [Code(finding.experiment), ", "]
     return (*parts, Code(finding.rule), ")")
+
+
+def _sentence(message: str) -> str:
+    """A message on one line, where the end of a line was all that parted two sentences."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    ended = [line if line[-1] in ".:;,!?" else f"{line}." for line in lines]
+    return " ".join(ended)
 
 
 def source_link(review: Review, place: str) -> str | None:
@@ -564,6 +571,8 @@ def _changes_gist(part: ComparedExperiment) -> Iterator[Line]:
             yield Code(name), f" {sized.note.partition(';')[0]}"
         elif area in {Area.TEMPLATE, Area.TASK}:
             yield (_comings(area, group),)
+        elif len(group) == 1 and group[0].name:
+            yield f"{area} ", Code(group[0].name)
         else:
             yield (_area_words(area, len(group)),)
 

@@ -114,6 +114,8 @@ def _words(text: str, *, first: bool) -> Iterator[str | Code]:
                 yield "".join(plain)
                 plain.clear()
             suspect.append(word)
+            if word[-1] in ",;:.)":
+                yield from _code(suspect, plain)
     yield from _code(suspect, plain)
     if plain:
         yield "".join(plain)
@@ -125,6 +127,8 @@ def _code(suspect: list[str], plain: list[str]) -> Iterator[str | Code]:
         match = _AROUND.fullmatch("".join(suspect))
         assert match is not None, "it matches any text"
         before, inside, after = match.groups()
+        if not inside:
+            before, inside, after = "", match[0].rstrip(), ""
         if "(" not in inside and inside.endswith(")"):
             inside, after = inside[:-1], f"){after}"
         if before:
