@@ -1,7 +1,6 @@
-"""What a run of CI tells the world: the review, what was reviewed before, and what was submitted.
+"""What a run of CI tells of its review: the summary, the annotations, the comment, the outputs.
 
-Everything is searched for secrets before any of it leaves, and nothing of it decides whether the
-work was right: that GitHub could not be told is a warning, never a failed submission.
+Everything is searched for secrets before any of it leaves.
 """
 
 from __future__ import annotations
@@ -9,36 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from heraci import bundle, github, publication
+from heraci import github, publication
 from heraci import review as rendering
 from heraci.bundle import Bundle, Finding, Severity, Status
 from heraci.comparison import Review
-from heraci.errors import BundleError, GitHubError, HeraciError
-from heraci.github import Comment, DeploymentState, Event, GitHub, PullRequest, Runner, Written
-from heraci.review.markdown import code
+from heraci.errors import GitHubError, HeraciError
+from heraci.github import Comment, Event, GitHub, Runner, Written
 from heraci.reviewed import Verdict
 from heraci.settings import Settings
-from heraci.submit import Fate, Run, What
+from heraci.submit import Fate, What
 
-ARTIFACT = "heraci-review"
 PAGE = "review.html"
 TEXT = "review.md"
-MOST_PULL_REQUESTS = 20
-MOST_ROWS = 200
-_MARKS = {
-    "Succeeded": "✅",
-    "Failed": "❌",
-    "Error": "❌",
-    "Deleted": "❌",
-    "Running": "▶️",
-    "Pending": "⏳",
-}
 
 
 def client(settings: Settings, event: Event) -> GitHub | None:
@@ -48,7 +34,7 @@ def client(settings: Settings, event: Event) -> GitHub | None:
     return GitHub(settings.github_token, event.repository, api_url=event.api_url)
 
 
-def _key(settings: Settings) -> str:
+def key_of(settings: Settings) -> str:
     """Tell apart what several targets say about one pull request."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", settings.target or "")[:80]
     return f"review.{name}" if name else "review"
@@ -140,7 +126,7 @@ def _write_comment(text: str, settings: Settings, event: Event) -> Comment | Non
     run = github.Run(event.run_id, event.run_attempt)
     try:
         return github.upsert(
-            api, event.pull_request, _key(settings), run, text, head=event.head_sha
+            api, event.pull_request, key_of(settings), run, text, head=event.head_sha
         )
     except GitHubError as error:
         return Comment(what=Written.REFUSED, message=str(error))
@@ -156,198 +142,17 @@ def _comment_notice(comment: Comment) -> Finding:
     )
 
 
-# --- what was reviewed ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reviews:
-    """The reviews of what was merged, the newest last; `why_none` where there are none."""
-
-    bundles: tuple[Bundle, ...] = ()
-    pull_requests: tuple[PullRequest, ...] = ()
-    why_none: str = ""
-
-
-def find_reviews(settings: Settings, event: Event) -> Reviews:
-    """Find the artifacts of the newest review runs for what an event merged."""
-    api = client(settings, event)
-    if api is None:
-        return Reviews(
-            why_none="no github-token was given, and nothing else knows what was reviewed"
-        )
-    branch = event.ref.removeprefix("refs/heads/")
-    try:
-        pulls = _merged(api, event, branch)
-        found, reasons = [], []
-        for pull in pulls:
-            made, reason = _review_of(api, settings, pull)
-            found += [made] if made else []
-            reasons += [reason] if reason else []
-    except GitHubError as error:
-        return Reviews(why_none=str(error))
-    finally:
-        api.close()
-    if not pulls:
-        reasons = ["it was pushed to the branch without a pull request"]
-    return Reviews(
-        bundles=tuple(found), pull_requests=tuple(pulls), why_none="; ".join(reasons[:3])
-    )
-
-
-def _merged(api: GitHub, event: Event, branch: str) -> list[PullRequest]:
-    """List the pull requests that a push brought, the oldest first; usually it is one."""
-    commits = [str(each["id"]) for each in event.payload.get("commits") or ()]
-    newest_first = dict.fromkeys([event.sha, *reversed(commits)])
-    found: dict[int, PullRequest] = {}
-    for sha in list(newest_first)[:MOST_PULL_REQUESTS]:
-        pull = github.merged_pull_request(api, sha, branch, patient=sha == event.sha)
-        if pull is not None:
-            found.setdefault(pull.number, pull)
-    return sorted(found.values(), key=lambda each: each.merged_at)
-
-
-def _review_of(
-    api: GitHub, settings: Settings, pull: PullRequest
-) -> tuple[Bundle | None, str | None]:
-    """Read the bundle of a pull request's newest review, for this run's target."""
-    heads = [each for each in (pull.head_sha, pull.merge_sha) if each]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", settings.target or "")
-    for candidate in dict.fromkeys([f"{ARTIFACT}-{name}", ARTIFACT]):
-        artifact = github.newest_artifact(api, candidate, heads)
-        if artifact is None:
-            continue
-        if artifact.expired:
-            return None, f"the review of #{pull.number} is expired ({artifact.run_url})"
-        with tempfile.TemporaryDirectory(prefix="heraci-reviewed-") as folder:
-            try:
-                github.download(api, artifact, Path(folder))
-                made = _whole(bundle.load(Path(folder)))
-            except (BundleError, GitHubError) as error:
-                return None, f"the review of #{pull.number} cannot be read: {error}"
-        if made.target == settings.target:
-            return made, None
-    return None, f"#{pull.number} has no review of its last commit for {settings.target}"
-
-
-def _whole(made: Bundle) -> Bundle:
-    """Keep what is compared; the documents are read from a folder that goes away."""
-    return replace(
-        made,
-        experiments=tuple(
-            replace(
-                each,
-                base_manifests=(),
-                manifests=tuple(replace(one, document={}) for one in each.manifests),
-            )
-            for each in made.experiments
-        ),
-    )
-
-
-# --- the submission ------------------------------------------------------------------------------
-
-
-class Announcer:
-    """Tells GitHub of a submission: a deployment with its state, and the runs in the comment."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        event: Event,
-        pulls: Sequence[PullRequest],
-        link: Callable[[Run], str | None],
-    ) -> None:
-        self._settings, self._event, self._pulls, self._link = settings, event, pulls, link
-        self._api = client(settings, event)
-        self._deployment: github.Deployment | None = None
-        self.failed = ""
-
-    def begin(self, digest: str, names: Sequence[str]) -> None:
-        """Make the deployment, before anything is submitted."""
-        target = self._settings.target or self._settings.namespace or "default"
-
-        def make(api: GitHub) -> None:
-            self._deployment = github.deploy(
-                api,
-                self._event.sha,
-                target,
-                description=f"{len(names)} experiments",
-                payload={"digest": digest, "experiments": list(names)[:100]},
-            )
-            self._set(api, DeploymentState.IN_PROGRESS, "")
-
-        self._tell(make)
-
-    def end(
-        self, fates: Sequence[Fate], runs: Sequence[Run], *, failed: bool, waited: bool
-    ) -> None:
-        """Set the deployment's state, and write the runs below the reviews of what was merged."""
-        ended_badly = [each for each in runs if waited and str(each.phase) != "Succeeded"]
-        state = DeploymentState.FAILURE if failed or ended_badly else DeploymentState.SUCCESS
-        text = submission_text(fates, runs, self._event, self._link)
-        told = Counter(str(each.what) for each in fates)
-        description = ", ".join(f"{count} {what}" for what, count in told.items())
-        url = next(filter(None, map(self._link, runs)), None)
-
-        def make(api: GitHub) -> None:
-            self._set(api, state, description, url)
-            run = github.Run(self._event.run_id, self._event.run_attempt)
-            for pull in self._pulls if self._settings.comment else ():
-                github.amend(api, pull.number, _key(self._settings), run, text)
-
-        self._tell(make)
-
-    def _set(self, api: GitHub, state: DeploymentState, told: str, url: str | None = None) -> None:
-        if self._deployment is not None:
-            github.set_state(
-                api,
-                self._deployment,
-                state,
-                description=told,
-                log_url=self._event.run_url,
-                environment_url=url,
-            )
-
-    def _tell(self, make: Callable[[GitHub], None]) -> None:
-        if self._api is None or self.failed:
-            return
-        try:
-            make(self._api)
-        except GitHubError as error:
-            self.failed = str(error)
-            finding = Finding(
-                rule="github-not-told",
-                severity=Severity.WARNING,
-                message=f"GitHub does not show this submission: {error}",
-            )
-            print("\n".join(github.annotations([finding])))
-
-
-def submission_text(
-    fates: Sequence[Fate], runs: Sequence[Run], event: Event, link: Callable[[Run], str | None]
-) -> str:
-    """Write what was submitted and how it fares as a table, for the comment and the summary."""
-    by_name = {(each.namespace, each.name): each for each in runs}
-    lines = [
-        f"### Submitted at {code(event.sha[:10], 10)} by [this run]({event.run_url})",
-        "",
-        "| | experiment | on the cluster | |",
-        "|-|-|-|-|",
-    ]
-    for fate in fates[:MOST_ROWS]:
-        one = fate.submission
-        run = by_name.get((one.namespace or "", one.name))
-        name = code(f"{one.kind} {one.name}", 160, cell=True)
-        url = link(run) if run else None
-        stands = f"{_MARKS.get(str(run.phase), '')} {run.phase}" if run else str(fate.what)
-        if fate.what is What.FAILED:
-            stands = f"❌ {code(fate.message, 200, cell=True)}"
-        # The address is ours, with the namespace and the name in it that the cluster took.
-        place = f"[{name}](<{url}>)" if url and ">" not in url else name
-        lines.append(f"| | {code(one.experiment, 80, cell=True)} | {place} | {stands} |")
-    if len(fates) > MOST_ROWS:
-        lines += ["", f"And {len(fates) - MOST_ROWS} more: see this run."]
-    return "\n".join(lines) + "\n"
+def finish_review(
+    review: Review, settings: Settings, event: Event, runner: Runner, folder: Path
+) -> int:
+    """Publish a review, set the outputs, and give the exit code."""
+    shown = publish_review(review, settings, event, runner, folder)
+    wrong = any(each.severity is Severity.ERROR for each in shown.findings)
+    leaked = any(each.rule == publication.RULE for each in shown.findings)
+    made = shown.bundle if leaked else review.bundle
+    values = outputs(made, shown.findings, folder=str(folder), exit_code=int(wrong))
+    runner.set_outputs(values)
+    return int(wrong)
 
 
 # --- outputs -------------------------------------------------------------------------------------
@@ -393,13 +198,3 @@ def digest_of(made: Bundle) -> str:
         for one, each in made.manifests
     )
     return f"sha256:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
-
-
-def origin(event: Event, pulls: Sequence[PullRequest]) -> Mapping[str, str | None]:
-    """Give what a submitted object's annotations tell of where it comes from."""
-    return {
-        "repository": event.repository,
-        "pull_request": pulls[-1].url if pulls else event.pull_request_url,
-        "actor": event.actor,
-        "ci_run": event.run_url,
-    }

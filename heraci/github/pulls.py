@@ -7,6 +7,8 @@ from typing import Any
 
 from heraci.github.api import GitHub, MissingError
 
+LAG = 2.0  # seconds until GitHub knows what was merged; nearly always
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PullRequest:
@@ -40,7 +42,7 @@ def merged_pull_request(
             # That its merge made the commit says more than that it contains it.
             return max(found, key=lambda each: (each.merge_sha == sha, each.merged_at))
         if not last:
-            github.wait(2.0)
+            github.wait(LAG)
     return None
 
 

@@ -43,7 +43,8 @@ def environ() -> str:
     """Write the variables as action.yml has them."""
     names = ["command", *(kebab(name) for name in VARIABLES)]
     return "".join(
-        f"    {PREFIX}{name.upper().replace('-', '_')}: ${{{{ inputs.{name} }}}}\n" for name in names
+        f"    {PREFIX}{name.upper().replace('-', '_')}: ${{{{ inputs.{name} }}}}\n"
+        for name in names
     )
 
 
