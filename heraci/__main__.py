@@ -665,7 +665,7 @@ def _colours(stream: Any) -> bool:
 
 def _columns(stream: Any) -> int:
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        return os.get_terminal_size(stream.fileno()).columns or 100
     except OSError:
         return 100
 

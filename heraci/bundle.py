@@ -8,6 +8,7 @@ checks every type and refuses a path that leaves the bundle's folder.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
@@ -244,7 +245,12 @@ def _lines(items: Iterable[str]) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    # A file's name that is no UTF-8 has lone surrogates in Python, which UTF-8 cannot hold.
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_index(text: str | bytes, origin: str) -> dict[str, Any]:
