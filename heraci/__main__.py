@@ -160,7 +160,7 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "turn experiments into Argo YAML and a bundle that the other commands read",
         "  heraci compile                    what changed since the default branch was left\n"
         "  heraci compile --all              all experiments, into compiled/\n"
-        "  heraci compile collect --output - one experiment, to standard output\n"
+        "  heraci compile collect --output -  one experiment, to standard output\n"
         "  heraci compile collect --set vintages=2009,2012\n"
         "  heraci compile --base HEAD~1      compared with the last commit but one",
         _run_compile,
