@@ -232,7 +232,7 @@ def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "start experiments on the target cluster, each once, tagged with the commit",
         "  heraci submit --dry-run           what would happen\n"
         "  heraci submit --wait              submit, and follow to the end\n"
-        "  heraci submit collect --attempt 2 run it once more for the same commit\n"
+        "  heraci submit collect --attempt 2  run it once more for the same commit\n"
         "  heraci submit --since-last        what CI has lost since the last submission\n"
         "  heraci submit --commit v1.2       what an earlier commit would have submitted",
         _run_submit,
