@@ -21,6 +21,7 @@ from posixpath import dirname, join, normpath
 from typing import Any, Protocol
 
 from heraci.bundle import Finding, Severity
+from heraci.compile_server import remove_tree
 from heraci.compile_workers import Ended, Limits, Task, Workers
 
 REQUIREMENTS = ("requirements.txt", "pyproject.toml")
@@ -43,6 +44,7 @@ _FROM_PIP = {
     "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
 }
+_PYTHON_NAME = re.compile(r"python3\.\d+")
 _CREDENTIAL_IN_URL = re.compile(r"//[^/\s]*@")
 
 
@@ -161,7 +163,8 @@ class Environments:
     def folders(self) -> list[Path]:
         """What workers must be able to read: the environments and the Pythons they are made of."""
         with_uv = Path(_uv()).parent
-        return [self._folder, self.authors, with_uv, *(each.parent for each in self._interpreters)]
+        pythons = [each.parent for each in self._interpreters]
+        return [self._folder, self.authors, with_uv, *pythons]
 
     @cached_property
     def authors(self) -> Path:
@@ -306,16 +309,27 @@ class Environments:
     def _made(self, task: Task, ended: Ended) -> Environment | str:
         assert task.keep is not None
         made = task.keep[1]
-        if ended.failure or ended.result is None or not made.is_dir():
-            shutil.rmtree(made, ignore_errors=True)
-            said = [line for line in ended.log.splitlines() if line.strip()][-12:]
+        pins = (ended.result or {}).get("pins")
+        if ended.failure or not isinstance(pins, list):
+            remove_tree(str(made))
+            said = [self._redacted(each) for each in ended.log.splitlines() if each.strip()][-12:]
             return "\n".join(f"  {line}" for line in said) or f"  {ended.failure}"
-        pins = [str(each) for each in ended.result["pins"]]
-        _open_to_all(made, made.lstat().st_uid)
-        (made / "heraci.json").write_text(json.dumps({"pins": pins}))
+        try:
+            _open_to_all(made, made.lstat().st_uid)
+            _write_new(made / "heraci.json", json.dumps({"pins": [str(each) for each in pins]}))
+        except (OSError, RecursionError) as error:
+            remove_tree(str(made))
+            return f"  what was installed cannot be kept: {error}"
         _move(made, made.with_name(task.label))
         self._read(task.label)
         return self._known[task.label]
+
+    def _redacted(self, text: str) -> str:
+        """Take the index's credentials out of what uv says."""
+        for found in _CREDENTIAL_IN_URL.findall(self._index_url or ""):
+            for part in (found.strip("/@"), *found.strip("/@").split(":")):
+                text = text.replace(part, "****") if part else text
+        return text
 
     @cached_property
     def _interpreters(self) -> list[Path]:
@@ -331,8 +345,11 @@ class Environments:
             # A shim starts another program that must be found; an environment is no interpreter.
             if folder == own or "shims" in folder.parts or (folder.parent / "pyvenv.cfg").exists():
                 continue
-            if any(folder.glob("python3.*")):
-                known.setdefault(folder)
+            for python in sorted(folder.glob("python3.*")):
+                # Where it really lies: the folder of a link, ~/.local/bin, holds more than Pythons.
+                real = Path(os.path.realpath(python)).parent
+                if _PYTHON_NAME.fullmatch(python.name) and _is_open(real.parent):
+                    known.setdefault(real)
         return list(known)
 
     def _make_folder(self, folder: Path) -> None:
@@ -428,6 +445,8 @@ def _from_requirements(tree: Tree, file: str) -> Declaration:
 
 def _without_heraci(lines: Iterable[str]) -> list[str]:
     """Leave heraci itself out: its author classes are laid beside whatever is installed."""
+    # What is editable would lead to the copy of the repository that it was installed from.
+    lines = [re.sub(r"^\s*(?:-e|--editable)[\s=]+", "", each) for each in lines]
     return [each for each in lines if not re.match(r"\s*heraci\b", each)]
 
 
@@ -446,6 +465,22 @@ def _open_to_all(folder: Path, owner: int | None) -> None:
                 os.chown(path, 0, 0, follow_symlinks=False)
             readable = 0o755 if stat.S_ISDIR(about.st_mode) or about.st_mode & 0o100 else 0o644
             os.chmod(path, readable)
+
+
+def _is_open(folder: Path) -> bool:
+    """Tell whether all users may look into a folder; a home, that of root, is for one alone."""
+    try:
+        return os.geteuid() != 0 or bool(folder.stat().st_mode & stat.S_IXOTH)
+    except OSError:
+        return False
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is ours, whatever a build put in its place: a link leads anywhere."""
+    remove_tree(str(path))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o644), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _move(made: Path, target: Path) -> None:

@@ -71,7 +71,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a task ended: its result (None where it gave none), what it printed, and what went wrong."""
+    """How a task ended: its result, None where it gave none; what it printed; what went wrong."""
 
     result: dict[str, Any] | None
     log: str
@@ -236,8 +236,7 @@ class Workers:
         if not isinstance(result, dict):
             result = None
         if task.keep and failure is None:
-            name, target = task.keep
-            os.replace(place / name, target)
+            failure = _keep(place / task.keep[0], task.keep[1])
         remove_tree(str(place))
         return Ended(result=result, log=log, failure=failure)
 
@@ -431,6 +430,17 @@ def _own_tasks() -> int:
     except OSError:
         return max(count, 1024)
     return count
+
+
+def _keep(made: Path, target: Path) -> str | None:
+    """Move what a worker made to its place; give the reason where it made no folder."""
+    try:
+        if not stat.S_ISDIR(os.lstat(made).st_mode):
+            return f"left something else in the place of {made.name}"
+        os.replace(made, target)
+    except OSError as error:
+        return f"left nothing that can be kept: {error.strerror}"
+    return None
 
 
 def _open_file(path: Path) -> IO[bytes]:

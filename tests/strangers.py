@@ -60,6 +60,7 @@ class Done:
     @property
     def report(self) -> dict[str, Any]:
         """What `--format json` says."""
+        assert self.stdout, self.stderr
         found: dict[str, Any] = json.loads(self.stdout)
         return found
 

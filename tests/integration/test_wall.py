@@ -20,7 +20,7 @@ needs_linux = pytest.mark.skipif(not LINUX, reason="macOS: daemons, memory and u
 # --- what ends badly, whoever compiles it ---------------------------------------------------------
 
 # Each source with the beginning of the one message that it must give.
-BROKEN = {
+BROKEN: dict[str, tuple[str | bytes, str]] = {
     "os-exit": ("import os\nos._exit(0)", "ended without a result"),
     "os-exit-after": (GOOD + "\nimport os\nos._exit(0)", "ended without a result"),
     "sys-exit": ("import sys\nsys.exit(0)", "the script ended itself with exit code 0 before"),
@@ -262,8 +262,8 @@ def check_all_compiled_but(done: Done, expected: dict[str, str]) -> None:
 
 
 def test_each_broken_one_gives_one_finding_and_all_others_compile(place: Strangers) -> None:
-    for name, (source, _) in BROKEN.items():
-        place.add(**{name: source})
+    for name, (text, _) in BROKEN.items():
+        place.repository.write(f"experiments/{name}/experiment.py", text)
     place.add(**{name: shape(part) for name, (part, _) in SHAPES.items()})
     place.add(**{f"good-{number}": GOOD for number in range(10)})
     before = contents(place.repository.path)
@@ -347,7 +347,7 @@ here = Path.cwd()
 slot = next(each for each in here.parents if each.name.startswith("t")).parent
 for folder in (PLACE, PLACE + "/repository", PLACE + "/repository/experiments", PLACE + "/output",
                PLACE + "/cache", PLACE + "/temporary", PLACE + "/home", slot, slot.parent,
-               *(slot.parent / str(number) for number in range(4)), sys.prefix, Path(os.__file__).parent,
+               *(slot.parent / str(number) for number in range(4)), sys.prefix, sys.base_prefix,
                *(each for each in sys.path if "heraci" not in each and each.startswith("/")
                  and not each.startswith(str(slot)))):
     tried(f"write into {folder}", lambda: (Path(folder) / "evil").write_text("evil"))
