@@ -158,8 +158,9 @@ class Documents:
         now = dt.datetime.now()  # noqa: DTZ005 - it is what the script would have asked for
         told = (now.strftime(each) for each in ("%Y%m%d", "%Y-%m-%d"))
         found = next((each for each in told if each in text), None)
-        if found is None:  # seconds since 1970, of about these hours
-            seconds = re.search(rf"\b{int(now.timestamp() // 10000)}\d{{4}}\b", text)
+        hours = str(int(now.timestamp() // 10000))
+        if found is None and hours in text:  # seconds since 1970
+            seconds = re.search(rf"\b{hours}\d{{4}}\b", text)
             found = seconds and seconds[0]
         if found is None:
             return

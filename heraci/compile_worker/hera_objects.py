@@ -174,17 +174,21 @@ class Fields:
 
     def _nested(self, annotation: Any, value: Any) -> Iterator[tuple[Any, dict[Any, Any]]]:
         """Give the plain dicts inside a value, each with the model that it will become."""
-        kinds, queue = [], [annotation]
-        while queue:
-            each = queue.pop()
-            if isinstance(each, type) and issubclass(each, self.base):
-                kinds.append(each)
-            queue.extend(typing.get_args(each))
-        if len(kinds) != 1:
-            return
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                yield kinds[0], item
+        origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is None:
+            is_model = isinstance(annotation, type) and issubclass(annotation, self.base)
+            if is_model and isinstance(value, dict):
+                yield annotation, value
+        elif origin is list:
+            for each in value if isinstance(value, list) else ():
+                yield from self._nested(args[0], each)
+        elif origin is dict:
+            for each in value.values() if isinstance(value, dict) else ():
+                yield from self._nested(args[-1], each)
+        else:  # Optional, Annotated; of a Union's models nobody knows which one is meant
+            found = [each for part in args for each in self._nested(part, value)]
+            if len({model for model, _ in found}) == 1:
+                yield from found
 
     def _report(self, model: str, name: str, fields: Iterable[str], place: Place | None) -> None:
         import difflib
@@ -321,7 +325,7 @@ def _field_names(model: Any) -> dict[str, Any]:
     fields = getattr(model, "model_fields", None) or getattr(model, "__fields__", {})
     names: dict[str, Any] = {}
     for name, field in fields.items():
-        annotation = getattr(field, "annotation", None) or getattr(field, "outer_type_", None)
+        annotation = getattr(field, "outer_type_", None) or getattr(field, "annotation", None)
         names[name] = names[getattr(field, "alias", None) or name] = annotation
     if "root" in names or "__root__" in names:
         names.setdefault("__root__", None)

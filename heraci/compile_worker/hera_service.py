@@ -37,7 +37,7 @@ class Service:
         self.workflows = workflows
         self.calls: list[Call] = []
         self.consumed: set[int] = set()  # ids of templates that only served create_as_workflow()
-        self.built: dict[int, Any] = {}  # id of a model or a dict -> the workflow it was built from
+        self.built: dict[int, Any] = {}  # id of a document or its spec -> what it was built from
         self.answers: list[Any] = []
         self.given_names: dict[int, str] = {}  # id of a workflow -> the name that we answered
         self.kept: list[Any] = []
@@ -123,9 +123,8 @@ class Service:
 
     def note(self, content: Any) -> None:
         """Note a model or a document that is sent, with the workflow that it comes from."""
-        owner = self.built.get(id(content))
-        if owner is None:
-            owner = self.sending.get()
+        found = (self.built.get(id(each)) for each in _with_spec(content))
+        owner = next((each for each in found if each is not None), self.sending.get())
         metadata = getattr(content, "metadata", None)
         given = self.given_names.get(id(owner))
         if metadata and metadata.generate_name and given and metadata.name == given:
@@ -226,7 +225,8 @@ class Service:
         def build(workflow: Any) -> Any:
             built = method(workflow)
             self.kept.append(built)
-            self.built[id(built)] = workflow
+            for each in _with_spec(built):
+                self.built[id(each)] = workflow
             return built
 
         return build
@@ -247,6 +247,13 @@ class Service:
             return await found if inspect.isawaitable(found) else found
 
         return wait_async
+
+
+def _with_spec(content: Any) -> list[Any]:
+    """Give a document and its spec, by which a copy is known: pydantic 1 makes some."""
+    is_dict = isinstance(content, dict)
+    spec = content.get("spec") if is_dict else getattr(content, "spec", None)
+    return [content] if spec is None else [content, spec]
 
 
 def _around(method: Any, context: Callable[[Any], Any]) -> Any:

@@ -6,7 +6,7 @@ Every resource is there, whatever its name, and is as a script hopes: bound, act
 from __future__ import annotations
 
 import datetime as dt
-import inspect
+import functools
 import re
 from collections.abc import Callable, Iterator
 from types import MethodType, ModuleType
@@ -50,17 +50,30 @@ class Cluster:
 
     def install(self, after_import: AfterImport) -> None:
         """Replace the client's methods once a script imports it."""
+        self.after_import = after_import
         after_import.watch("kubernetes.client", self._patch_client)
         after_import.watch("kubernetes.dynamic", self._patch_dynamic)
         after_import.watch("kubernetes.watch.watch", _patch_watch)
         for name in ("", ".kube_config", ".incluster_config"):
             after_import.watch("kubernetes.config" + name, _patch_config)
 
-    def _patch_client(self, client: ModuleType) -> None:
-        for name in dir(client):
-            kind = getattr(client, name) if name.endswith("Api") else None
-            if isinstance(kind, type):
-                self._watch(kind)
+    def _patch_client(self, client: Any) -> None:
+        # Newer clients import each API when it is first used, which takes them seconds.
+        is_lazy = "__getattr__" in vars(client)
+        modules = vars(client).get("_exports", {})
+        for name in client.__all__ if is_lazy else dir(client):
+            if not name.endswith("Api"):
+                continue
+            if not is_lazy:
+                self._watch(getattr(client, name))
+                continue
+            setattr(client, name, type(name, (_Api,), {"cluster": self}))
+            if name in modules:
+                patch = functools.partial(self._patch_module, name)
+                self.after_import.watch(client.__name__ + modules[name], patch)
+
+    def _patch_module(self, name: str, module: ModuleType) -> None:
+        self._watch(getattr(module, name))
 
     def _watch(self, kind: Any) -> None:
         """Answer a class's calls; looked up one by one, for there are thousands of them."""
@@ -69,18 +82,15 @@ class Cluster:
             value = object.__getattribute__(api, name)
             if name.startswith("_") or not isinstance(value, MethodType):
                 return value
-            function = inspect.unwrap(value).__code__
-            names = function.co_varnames[1 : function.co_argcount]
+            return functools.partial(self.call, name)
 
-            def call(*args: Any, **options: Any) -> Any:
-                return self._answer_call(name, {**dict(zip(names, args)), **options})
+        if isinstance(kind, type):
+            kind.__getattribute__ = look_up  # type: ignore[assignment]
 
-            return call
-
-        kind.__getattribute__ = look_up
-
-    def _answer_call(self, method: str, values: dict[str, Any]) -> Any:
+    def call(self, method: str, *args: Any, **options: Any) -> Any:
+        """Answer one call of the client's."""
         verb = method.partition("_")[0]
+        values = {**dict(zip(_parameters(verb, method), args)), **options}
         kind = _plural_kind(values.get("plural")) if "custom_object" in method else _kind_of(method)
         if verb == "connect" or method.endswith("_log"):
             answer: Any = ""
@@ -134,6 +144,20 @@ class Cluster:
         dynamic.DynamicClient.__new__ = lambda kind, *args, **options: DynamicClient()
         dynamic.DynamicClient = DynamicClient
         dynamic.client.DynamicClient = DynamicClient
+
+
+class _Api:
+    """An API of the client: it has every method."""
+
+    cluster: Cluster
+
+    def __init__(self, api_client: Any = None) -> None:
+        self.api_client = api_client
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return functools.partial(self.cluster.call, name)
 
 
 class _DynamicResource:
@@ -375,6 +399,15 @@ def _kind_of(method: str) -> str:
     if words[:1] == ["namespaced"]:
         words = words[1:]
     return "".join(word.capitalize() for word in words)
+
+
+def _parameters(verb: str, method: str) -> list[str]:
+    """Give the names of a method's positional arguments, which follow one rule in all of them."""
+    names = ["name"] if verb not in ("list", "create") and "_collection_" not in method else []
+    namespace = ["namespace"] if "_namespaced_" in method else []
+    if "custom_object" in method:
+        return ["group", "version", *namespace, "plural", *names, "body"]
+    return [*names, *namespace, "body"]
 
 
 def _plural_kind(plural: Any) -> str | None:

@@ -78,6 +78,7 @@ class Run:
         Terminal(self.record).install(self.after_import)
         Programs(self.record).install(self.after_import)
         sort_listings()
+        warnings.filterwarnings("always", "Pydantic serializer warnings")
         try:
             hera = importlib.import_module("hera.workflows")
         except ImportError:
@@ -95,8 +96,10 @@ class Run:
 
     def warm_up(self) -> None:
         """Build workflows of the common kinds once, in the process that workers are forked from."""
+        from heraci.compile_worker import lighter_hera
         from heraci.compile_worker.warm_up import build_common_workflows
 
+        lighter_hera.lighten()
         build_common_workflows()
         config: Any = importlib.import_module("hera.shared").global_config
         config.reset()
@@ -177,7 +180,6 @@ class Run:
                 environment=job["environment"],
                 own_environment=job["own_environment"],
             )
-        warnings.filterwarnings("always", "Pydantic serializer warnings")
         warnings.showwarning = self._warning
         self.files.watch()
         watch_events(self.files, None if job["allow_network"] else Network(self.record))
