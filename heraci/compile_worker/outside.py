@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 import functools
+import importlib.abc
 import os
 import pathlib
 import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -44,6 +45,7 @@ class Files:
         accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 and before
         if accessor is not None:
             accessor.stat = staticmethod(stat)
+        sys.meta_path.append(_Nowhere(note))
 
     def note(self, path: Any) -> None:
         """Note a path, relative ones as the script sees them."""
@@ -56,6 +58,21 @@ class Files:
             self.touched.add(full[len(self.record.prefix) :])
         elif full == self.record.root:
             self.touched.add("")
+
+
+class _Nowhere(importlib.abc.MetaPathFinder):
+    """Comes last and finds nothing: notes where a module that is nowhere was looked for."""
+
+    def __init__(self, note: Callable[[Any], None]) -> None:
+        self.note = note
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> None:
+        last = name.rpartition(".")[2]
+        for folder in sys.path if path is None else path:
+            self.note(os.path.join(folder, last + ".py"))
+            self.note(os.path.join(folder, last))
 
 
 class Network:
