@@ -347,6 +347,7 @@ def test_doctor_shows_settings_with_their_origin_and_no_secret(repository: Repos
     assert rows["argo-token"][1] == "HERACI_ARGO_TOKEN"
     assert [each["name"] for each in data.json["checks"] if not each["fine"]] == ["cluster"]
     for name, (value, _) in rows.items():
+        value = "text" if name == "format" else value
         assert re.search(rf"^{name} +{re.escape(value)}", text.stdout, re.MULTILINE)
 
 
