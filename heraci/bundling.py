@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,9 @@ def run_compiler(
     chosen: Chosen, compared: Compared, where: Workspace, progress: Progress
 ) -> Outcomes:
     """Compile every affected experiment at head and, where they are compared, at base."""
+    # What is here now stays until the end; collecting it again and again is a tenth of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     settings = compared.settings
     requests: list[tuple[str, Request]] = []
     head = _Requests(compared.head, settings, where, chosen.everything)
