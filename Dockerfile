@@ -11,19 +11,20 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.12-slim-trixie@sha256:57cd7c3a7a2731
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
-COPY constraints.txt ./
+COPY constraints.txt pyproject.toml ./
 # uv itself by the hash that constraints.txt has for it; then uv checks the hash of all the others.
 RUN sed -n '/^uv==/,/[^\\]$/p' constraints.txt > uv.txt \
     && python -m venv /opt/build \
-    && /opt/build/bin/pip install --quiet --require-hashes -r uv.txt
-COPY pyproject.toml README.md LICENSE ./
+    && /opt/build/bin/pip install --quiet --require-hashes -r uv.txt \
+    && python -m venv --without-pip /opt/heraci \
+    && /opt/build/bin/uv pip install --quiet --python /opt/build --constraints constraints.txt hatchling \
+    && /opt/build/bin/uv pip install --quiet --python /opt/heraci --constraints constraints.txt \
+        --compile-bytecode --link-mode copy --requirements pyproject.toml
+COPY README.md LICENSE ./
 COPY heraci heraci
-RUN python -m venv --without-pip /opt/heraci \
-    && . /opt/build/bin/activate \
-    && uv pip install --quiet --constraints constraints.txt hatchling \
-    && uv build --quiet --wheel --no-build-isolation --out-dir /src/dist . \
-    && VIRTUAL_ENV=/opt/heraci uv pip install --quiet --constraints constraints.txt \
-        --compile-bytecode --link-mode copy /src/dist/*.whl
+RUN /opt/build/bin/uv build --quiet --wheel --python /opt/build --no-build-isolation --out-dir dist . \
+    && /opt/build/bin/uv pip install --quiet --python /opt/heraci --no-deps --compile-bytecode \
+        --link-mode copy dist/*.whl
 
 FROM ${PYTHON_IMAGE}
 # Not pinned: the base is pinned by digest, and what Debian repairs in Git should come in.
