@@ -23,6 +23,7 @@ COMMANDS = frozenset({"assert", "compile", "doctor", "list", "review", "status",
 # Those that run the authors' Python, unless a bundle is given.
 COMPILING = frozenset({"assert", "compile", "list", "review", "submit"})
 REVIEWED = frozenset({"pull_request", "merge_group"})
+SOCKET = Path("/var/run/docker.sock")
 _SECRETS = ("ARGO_TOKEN", "GITHUB_TOKEN", "KUBECONFIG", "INDEX_URL")
 _MANUAL = (
     "docs/github-action.md shows the form with two jobs, where the one that compiles has no secret"
@@ -143,9 +144,8 @@ def exposed(environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     for path in sorted(workspace.glob("gha-creds-*.json")):
         if _is_open(path):
             yield path, "log in to the cloud in the job that submits, after this one"
-    socket = Path("/var/run/docker.sock")
-    if _is_open(socket):
-        yield socket, "it rules the whole runner; make it `chmod 660` on the runner"
+    if _is_open(SOCKET):
+        yield SOCKET, "it rules the whole runner; make it `chmod 660` on the runner"
 
 
 def _is_open(path: Path) -> bool:

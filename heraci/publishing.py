@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from heraci import github, publication
+from heraci import bundle_folder, github, publication
 from heraci import review as rendering
 from heraci.bundle import Bundle, Finding, Severity, Status
 from heraci.comparison import Review
@@ -142,17 +142,17 @@ def _comment_notice(comment: Comment) -> Finding:
     )
 
 
-def finish_review(
-    review: Review, settings: Settings, event: Event, runner: Runner, folder: Path
-) -> int:
-    """Publish a review, set the outputs, and give the exit code."""
+def finish_review(review: Review, settings: Settings, event: Event, runner: Runner) -> int:
+    """Publish a review, keep its bundle where it was compiled here, and give the exit code."""
+    folder = settings.bundle or settings.output
     shown = publish_review(review, settings, event, runner, folder)
-    wrong = any(each.severity is Severity.ERROR for each in shown.findings)
     leaked = any(each.rule == publication.RULE for each in shown.findings)
+    if settings.bundle is None and not leaked:
+        bundle_folder.write(review.bundle, folder)
+    code = int(any(each.severity is Severity.ERROR for each in shown.findings))
     made = shown.bundle if leaked else review.bundle
-    values = outputs(made, shown.findings, folder=str(folder), exit_code=int(wrong))
-    runner.set_outputs(values)
-    return int(wrong)
+    runner.set_outputs(outputs(made, shown.findings, folder=str(folder), exit_code=code))
+    return code
 
 
 # --- outputs -------------------------------------------------------------------------------------
