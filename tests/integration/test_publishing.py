@@ -58,7 +58,13 @@ def review(argument: str = "hello", name: str = "hello", **more: Any) -> Review:
         "metadata": {"generateName": "hello-"},
         "spec": {"entrypoint": "main", "templates": [{"name": "main", "container": container}]},
     }
-    manifest = Manifest(kind="Workflow", name="hello-", digest=document.digest(made), document=made)
+    manifest = Manifest(
+        kind="Workflow",
+        name="hello-",
+        digest=document.digest(made),
+        document=made,
+        file=f"{name}.yaml",
+    )
     experiment = CompiledExperiment(
         name=name,
         path="experiments/hello/experiment.py",
