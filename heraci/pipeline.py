@@ -237,7 +237,8 @@ def submit_bundle(
         findings += assert_bundle(made, settings, namespace, checks).findings
     if _errors(findings):
         return Submitted(findings=findings)
-    submissions, skipped = planned.submissions, ()
+    submissions = planned.submissions
+    skipped: tuple[Fate, ...] = ()
     repository = origin.get("repository")
     if settings.since_last:
         ledger = submit.read_ledger(
