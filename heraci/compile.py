@@ -160,6 +160,9 @@ class Compiler:
             if isinstance(environment, Finding):
                 finding = replace(environment, experiment=request.name)
                 yield request, _failed(request, finding)
+            elif request.tree.locate(request.path) is None:
+                message = "is a link that leads out of the repository, or to nothing"
+                yield request, _failed(request, _finding(request, "compile-failed", message))
             else:
                 waiting.append(_Attempt(request, environment))
         found = self._recall(waiting)

@@ -110,6 +110,8 @@ def declared_in(
 
     `dependencies_from` names files or folders that count instead.
     """
+    if tree.locate(path) is None:
+        return None  # a link out of the repository: compiling it will say so
     if b"# /// script" in tree.read_many([path])[path]:
         return path
     for place in dependencies_from:

@@ -27,6 +27,9 @@ LINUX = sys.platform == "linux"
 IS_ROOT = os.geteuid() == 0
 # A different one for each process of pytest-xdist; below systemd's range, above heraci's own.
 ORDINARY_UID = 61_120 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 60
+# What Docker leaves to root: neither mounts nor debugging nor resources beyond the limits.
+IN_A_CONTAINER = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
+CAP_SETUID = 7
 CANARY = "canary-9f1c7e55d2"
 GOOD = """
 from hera.workflows import Container, Workflow
@@ -36,14 +39,18 @@ with Workflow(generate_name="good-", entrypoint="main") as w:
 """
 _PACKAGE = Path(heraci.__file__).parent
 _LAUNCHER = f"""
-import os, sys
+import ctypes, json, os, sys
 sys.path.insert(0, {os.fspath(_PACKAGE.parent)!r})
 from heraci import compile_server
-uid, needed, program = int(sys.argv[1]), sys.argv[2].split(os.pathsep), sys.argv[3:]
+uid, kept, needed, program = *map(json.loads, sys.argv[1:4]), sys.argv[4:]
 compile_server.show(needed)
-os.setgroups([])
-os.setgid(uid)
-os.setuid(uid)
+if uid is not None:
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+elif kept is not None:
+    for capability in set(range(41)) - set(kept):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 os.execv(program[0], program)
 """
 
@@ -95,6 +102,7 @@ class Strangers:
 
     place: Path
     uid: int | None
+    capabilities: tuple[int, ...] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -134,11 +142,11 @@ class Strangers:
     def command(self, *arguments: str) -> list[str]:
         """Give the command line that runs heraci as this user."""
         program = [sys.executable, "-m", "heraci", *arguments]
-        if self.uid is None:
+        if self.uid is None and self.capabilities is None:
             return program
-        needed = {sys.prefix, sys.base_prefix, str(_PACKAGE)}
-        shown = os.pathsep.join(sorted(needed))
-        return [sys.executable, "-c", _LAUNCHER, str(self.uid), shown, *program]
+        needed = sorted({sys.prefix, sys.base_prefix, str(_PACKAGE)})
+        values = [json.dumps(each) for each in (self.uid, self.capabilities, needed)]
+        return [sys.executable, "-c", _LAUNCHER, *values, *program]
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start heraci in the repository."""
@@ -190,8 +198,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @contextlib.contextmanager
-def strangers(*, ordinary: bool) -> Iterator[Strangers]:
-    """Make an empty repository of strangers, for root or for an ordinary user."""
+def strangers(
+    *, ordinary: bool, capabilities: tuple[int, ...] | None = None
+) -> Iterator[Strangers]:
+    """Make an empty repository of strangers, for root or for an ordinary user.
+
+    `capabilities` are the numbers of those that root keeps.
+    """
     place = Path(tempfile.mkdtemp(prefix="strangers-")).resolve()
     place.chmod(0o755)
     for name in ("home", "temporary", "cache"):
@@ -207,7 +220,7 @@ def strangers(*, ordinary: bool) -> Iterator[Strangers]:
         **{name: each for name, each in os.environ.items() if name.startswith("GIT_CONFIG_")},
     }
     uid = ORDINARY_UID if ordinary and IS_ROOT else None
-    made = Strangers(place=place, uid=uid, environ=environ)
+    made = Strangers(place=place, uid=uid, capabilities=capabilities, environ=environ)
     try:
         yield made
     finally:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,7 +15,18 @@ from pathlib import Path
 import pytest
 
 from heraci import bundle
-from tests.strangers import CANARY, GOOD, IS_ROOT, LINUX, Done, Strangers, contents, strangers
+from tests.strangers import (
+    CANARY,
+    CAP_SETUID,
+    GOOD,
+    IN_A_CONTAINER,
+    IS_ROOT,
+    LINUX,
+    Done,
+    Strangers,
+    contents,
+    strangers,
+)
 
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root: CI has it")
 needs_linux = pytest.mark.skipif(not LINUX, reason="macOS: daemons, memory and users are not held")
@@ -83,9 +97,10 @@ raise RuntimeError("down there")
     "open-files": ("x = [open('/dev/null') for _ in range(10**6)]", "OSError"),
     "threads": (
         """
-import threading, time
+import threading
+never = threading.Event()
 while True:
-    threading.Thread(target=time.sleep, args=(9999,)).start()
+    threading.Thread(target=never.wait).start()
 """,
         "RuntimeError: can't start new thread",
     ),
@@ -124,7 +139,7 @@ raise Strange
 }
 ENDLESS = {
     "loop": "while True: pass",
-    "sleep": "import time\ntime.sleep(9999)",
+    "sleep": "import signal\nsignal.pause()",
     "no-signal-helps": """
 import signal
 for number in range(1, 32):
@@ -460,7 +475,7 @@ def test_an_experiment_is_given_no_secret(place: Strangers) -> None:
 # --- what outlives its worker ---------------------------------------------------------------------
 
 STAYS = """
-import os, sys, time
+import os, signal, sys
 from pathlib import Path
 WORKER = os.getpid()
 def detach():
@@ -470,7 +485,7 @@ def detach():
     return True
 """
 DAEMONS = {
-    "sleeps": "if detach(): time.sleep(999)",
+    "sleeps": "if detach(): signal.pause()",
     "writes-later": """
 if detach():
     while os.getppid() != WORKER: pass
@@ -481,10 +496,13 @@ if detach():
                 os.write(3, b"no result")
         except OSError: pass
 """,
-    "many": "for _ in range(20):\n    if detach(): time.sleep(999)",
+    "many": "for _ in range(20):\n    if detach(): signal.pause()",
     "stopped": """
+import contextlib
+import os
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 if detach():
@@ -503,11 +521,11 @@ mine, r = os.getpid(), os.pipe()
 if not os.fork():
     libc.ptrace(0x4206, mine, 0, 0)  # SEIZE, and never wait
     os.write(r[1], b"x")
-    time.sleep(999)
+    signal.pause()
 os.read(r[0], 1)
 os._exit(0)
 """,
-    "ends-by-signal": "if detach(): time.sleep(999)\nos.kill(os.getpid(), 9)",
+    "ends-by-signal": "if detach(): signal.pause()\nos.kill(os.getpid(), 9)",
 }
 BOMB = """
 import os
@@ -573,6 +591,144 @@ def test_as_an_ordinary_user_the_loss_of_the_server_is_one_clear_error() -> None
         assert done.stderr.startswith("heraci: the compile server ended before its work was done")
         assert not place.place.joinpath("output").exists()
         check_that_nothing_is_left(place)
+
+
+# --- root that may do less ------------------------------------------------------------------------
+
+
+@needs_root
+@needs_linux
+def test_in_a_container_no_experiment_reaches_a_secret_or_another_process(port: int) -> None:
+    attacks = {name: body for name, body in ATTACKS.items() if name != "network"}
+    with strangers(ordinary=False, capabilities=IN_A_CONTAINER) as place:
+        for name, body in {**attacks, "own": OWN}.items():
+            place.add(**{name: attack(place, body, port)})
+        place.add(**{f"good-{number}": GOOD for number in range(10)})
+        place.add(
+            **{
+                f"good-{name}": STAYS + "MARK = '/dev/null'\n" + DAEMONS[name] + GOOD
+                for name in ("sleeps", "many", "stopped", "forks-on")
+            }
+        )
+        place.repository.write("heraci.toml", "")
+        done = place.compile("--compile-timeout", "60", **secrets(place))
+        expected = dict.fromkeys([*attacks, "own"], "RuntimeError: worked: []")
+        check_all_compiled_but(done, expected)
+        assert CANARY not in done.everything
+        check_that_nothing_is_left(place)
+
+
+@needs_root
+@needs_linux
+def test_root_that_may_not_become_another_user_is_told_so() -> None:
+    kept = tuple(set(IN_A_CONTAINER) - {CAP_SETUID})
+    with strangers(ordinary=False, capabilities=kept) as place:
+        place.add(good=GOOD)
+        done = place.compile()
+        assert (done.code, done.stdout, done.written) == (3, "", {})
+        assert done.stderr.startswith(
+            "heraci: heraci runs as root, yet may not run experiments as an unprivileged user "
+        )
+        check_that_nothing_is_left(place)
+
+
+# --- what a repository may hold -------------------------------------------------------------------
+
+
+def test_links_lead_nowhere_outside(place: Strangers) -> None:
+    secret = place.place / "secret.py"
+    secret.write_text(f"SECRET = {CANARY!r}\n")
+    reads = "import {0}\nraise RuntimeError('{0} was read: ' + {0}.SECRET)\n"
+    links = {"absolute": str(secret), "relative": "../../../secret.py", "folder": "../../.."}
+    for name, target in links.items():
+        place.add(
+            **{
+                name: reads.format(name)
+                if name != "folder"
+                else "raise RuntimeError(open('folder/secret.py').read())"
+            }
+        )
+        link = place.repository.path / "experiments" / name / name
+        link.with_suffix("" if name == "folder" else ".py").symlink_to(target)
+    place.repository.write("experiments/whole/README.md")
+    (place.repository.path / "experiments/whole/experiment.py").symlink_to(secret)
+    (place.repository.path / "experiments/out").symlink_to(place.place)
+    place.add(good=GOOD)
+    done = place.compile()
+    assert done.code == 1, done.stderr
+    assert CANARY not in done.everything
+    failed = [*links, "whole"]
+    assert done.statuses == dict.fromkeys(failed, "failed") | {"good": "compiled"}
+    assert {name: len(each) for name, each in done.findings.items()} == dict.fromkeys(failed, 1)
+    assert done.findings["whole"] == ["is a link that leads out of the repository, or to nothing"]
+
+
+def test_no_name_and_no_message_is_taken_for_a_command(place: Strangers) -> None:
+    evil = "\n::error::x\r\n::set-output name=a::b\n##[error]c\x1b[2J\u2028::warning::d\x85e"
+    name = "x" + evil.replace("/", "")
+    source = f"import sys\nprint({evil!r})\nprint({evil!r}, file=sys.stderr)\n"
+    place.add(**{name: source + f"raise ValueError({evil!r})", "good\n::error::x": GOOD})
+    place.add(prints=source + GOOD, silent=source)
+    for style in ("text", "github", "json"):
+        done = place.compile("--format", style)
+        assert done.code == 1, done.stderr
+        lines = (done.stdout + done.stderr).split("\n")
+        mine = [line for line in lines if line.startswith("::error title=heraci%3A ")]
+        commands = [line for line in lines if line.lstrip().startswith("::") and line not in mine]
+        assert commands == []
+        assert (len(mine) > 0) == (style == "github")
+        assert [each for each in "\r\x1b\x85\u2028" if each in done.stdout + done.stderr] == []
+        assert "##[" not in done.stdout + done.stderr
+
+
+@needs_root
+def test_no_name_of_a_commit_leads_out_of_the_staged_copy(as_root: Strangers) -> None:
+    """Git refuses to make such a tree, and most servers to take it; an object can be written."""
+    as_root.add(good=GOOD)
+    repository = as_root.repository
+    repository.commit("First")
+    blob = repository.git("hash-object", "-w", "experiments/good/experiment.py")
+    entry = b"100644 evil.py\0" + bytes.fromhex(blob)
+    inner = written(repository.path, "tree", entry)
+    for _ in range(12):
+        inner = written(repository.path, "tree", b"40000 ..\0" + bytes.fromhex(inner))
+    folder = b"100644 experiment.py\0" + bytes.fromhex(blob)
+    evil = written(repository.path, "tree", b"40000 ..\0" + bytes.fromhex(inner) + folder)
+    tree = written(repository.path, "tree", b"40000 evil\0" + bytes.fromhex(evil))
+    tree = written(repository.path, "tree", b"40000 experiments\0" + bytes.fromhex(tree))
+    commit = repository.git("commit-tree", tree, "-p", "HEAD", "-m", "Evil")
+    done = as_root.compile("--head", commit)
+    assert not Path("/evil.py").exists()
+    assert done.code in (1, 3), done.stderr
+    check_that_nothing_is_left(as_root)
+
+
+def written(path: Path, kind: str, content: bytes) -> str:
+    """Write an object as it is into a repository."""
+    command = ["git", "hash-object", "--literally", "-w", "-t", kind, "--stdin"]
+    return (
+        subprocess.run(command, cwd=path, input=content, capture_output=True, check=True)
+        .stdout.decode()
+        .strip()
+    )
+
+
+def test_a_path_too_long_to_be_staged_is_one_finding(place: Strangers) -> None:
+    deep = "/".join(["d" * 200] * 19)
+    descriptor = os.open(place.repository.path, os.O_DIRECTORY)
+    place.add(deep=GOOD, good=GOOD)
+    for part in ("experiments", "deep", *deep.split("/")):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(part, dir_fd=descriptor)
+        following = os.open(part, os.O_DIRECTORY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = following
+    os.close(os.open("data", os.O_CREAT, dir_fd=descriptor))
+    os.close(descriptor)
+    done = place.compile()
+    assert done.code in (0, 1), done.stderr
+    assert done.statuses["good"] == "compiled"
+    assert len(done.findings.get("deep", [])) <= 1
 
 
 # --- interruptions --------------------------------------------------------------------------------
