@@ -275,12 +275,22 @@ class Submission:
             unchanged=settings.submit_unchanged,
         )
         self.origin = origin(event, reviews.pull_requests)
+        self._fates: list[Fate] = []
         self._announcer = Announcer(settings, event, reviews.pull_requests)
 
     @property
     def may_begin(self) -> bool:
         """Tell whether nothing forbids it."""
         return all(each.severity is not Severity.ERROR for each in self.verdict.findings)
+
+    def hearing(self, on_fate: Callable[[Fate], None]) -> Callable[[Fate], None]:
+        """Hear of each fate too: what was submitted is told even where the rest broke off."""
+
+        def hear(fate: Fate) -> None:
+            self._fates.append(fate)
+            on_fate(fate)
+
+        return hear
 
     def begin(self) -> None:
         """Tell what was found out, and that it begins."""
@@ -293,13 +303,13 @@ class Submission:
 
     def end(
         self,
-        fates: Sequence[Fate] = (),
         runs: Sequence[Run] = (),
         findings: Sequence[Finding] = (),
         *,
-        exit_code: int = 1,
+        exit_code: int,
     ) -> None:
         """Tell how it ended; call it also where it was not begun, or stopped half-way."""
+        fates = self._fates
         text = submission_text(fates, runs, self._event, self._link)
         secrets = [each.get_secret_value() for each in self._settings.secrets()]
         if Sought(secrets).stands_in(text):

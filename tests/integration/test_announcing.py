@@ -112,6 +112,11 @@ def fate(what: What = What.CREATED, message: str = "") -> Fate:
     return Fate(submission=one, what=what, message=message, document=made)
 
 
+def heard(submission: Submission, *fates: Fate) -> None:
+    for each in fates:
+        submission.hearing(lambda _: None)(each)
+
+
 def outputs(folder: Path) -> dict[str, Any]:
     return dict(file_pairs((folder / "output").read_text()))
 
@@ -128,7 +133,8 @@ def test_what_was_reviewed_is_submitted_and_told(server, start, tmp_path, capsys
     submission = start(bundle())
     assert submission.may_begin
     submission.begin()
-    submission.end([fate()], exit_code=0)
+    heard(submission, fate())
+    submission.end(exit_code=0)
 
     link = f"[`Workflow hello-bbbbbbbbbb`](<{ADDRESS}/workflows/argo/hello-bbbbbbbbbb>)"
     [comment] = server.comments.values()
@@ -164,7 +170,7 @@ def test_what_differs_from_the_review_is_not_begun(server, start, tmp_path, caps
 
     submission = start(bundle())
     submission.begin()
-    submission.end()
+    submission.end(exit_code=1)
 
     assert not submission.may_begin
     assert [name for name, *_ in commands(capsys.readouterr().out)] == ["error"]
@@ -239,7 +245,8 @@ def test_an_index_that_lies_about_its_digests_is_no_review(server, start, tmp_pa
 def test_without_a_token_nothing_is_asked(server, start, tmp_path):
     submission = start(bundle(), HERACI_GITHUB_TOKEN="")
     submission.begin()
-    submission.end([fate()], exit_code=0)
+    heard(submission, fate())
+    submission.end(exit_code=0)
 
     assert server.asked == []
     assert "no github-token was given" in submission.verdict.reason
@@ -252,7 +259,8 @@ def test_a_submission_is_not_failed_by_what_cannot_be_told(server, start, tmp_pa
 
     submission = start(bundle())
     submission.begin()
-    submission.end([fate()], exit_code=0)
+    heard(submission, fate())
+    submission.end(exit_code=0)
 
     [(name, _, message)] = commands(capsys.readouterr().out)
     assert (name, "`permissions: deployments: write`" in message) == ("warning", True)
@@ -264,7 +272,8 @@ def test_what_failed_is_told_without_any_markup_of_the_cluster(server, start, tm
 
     submission = start(bundle())
     submission.begin()
-    submission.end([fate(What.FAILED, "no | `x` <img src=x>\n::error::y")], exit_code=3)
+    heard(submission, fate(What.FAILED, "no | `x` <img src=x>\n::error::y"))
+    submission.end(exit_code=3)
 
     [deployment] = server.deployments
     assert server.statuses[deployment["id"]][-1]["state"] == "failure"
@@ -276,7 +285,8 @@ def test_a_secret_in_a_run_is_not_published(server, start, tmp_path):
     reviewed(server, tmp_path, bundle())
 
     submission = start(bundle())
-    submission.end([fate(What.FAILED, f"token {TOKEN} refused")], exit_code=3)
+    heard(submission, fate(What.FAILED, f"token {TOKEN} refused"))
+    submission.end(exit_code=3)
 
     [comment] = server.comments.values()
     published = comment["body"] + (tmp_path / "summary").read_text()
