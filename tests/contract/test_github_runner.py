@@ -1,8 +1,7 @@
-"""Outputs, commands and the summary by the runner's rules, and byte for byte as GitHub's toolkit."""
+"""Outputs, commands and summary by the runner's rules, and byte for byte as GitHub's toolkit."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -142,7 +141,7 @@ def test_the_summary_is_added_to_and_never_too_long(tmp_path):
 def test_a_file_that_the_runner_did_not_make_is_not_made(tmp_path):
     with pytest.raises(GitHubError, match="cannot be written"):
         Runner(output=tmp_path / "nothing").set_outputs({"a": "b"})
-    assert os.listdir(tmp_path) == []
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_without_a_runner_nothing_is_written():

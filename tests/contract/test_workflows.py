@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PAGE = (ROOT / "docs" / "github-action.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+BASE = (
+    "${{ github.event.pull_request.base.ref || github.event.merge_group.base_sha || github.sha }}"
+)
 REUSABLE = r"VCityTeam/heraci/\.github/workflows/(\w+\.yml)@COMMIT"
 
 
@@ -68,8 +71,7 @@ def test_the_job_that_holds_secrets_checks_out_nothing_of_a_pull_request(name: s
     assert "pull_request.head" not in ref
     assert ref in (
         "${{ needs.compile.outputs.commit }}",
-        "${{ github.event.pull_request.base.ref || github.event.merge_group.base_sha "
-        "|| github.sha }}",
+        BASE,
     )
 
 

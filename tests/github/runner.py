@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 
 KNOWN = frozenset(
-    "stop-commands set-env set-output save-state add-mask add-path add-matcher remove-matcher debug "
-    "warning error notice group endgroup echo".split()
+    """
+    stop-commands set-env set-output save-state add-mask add-path add-matcher remove-matcher debug
+    warning error notice group endgroup echo
+    """.split()
 )
 Command = tuple[str, dict[str, str], str]
 
