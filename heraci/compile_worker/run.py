@@ -88,7 +88,7 @@ class Run:
             self.objects.install(hera)
             Fields(self.record).install()
             Templates(self.record, self.objects).install()
-            self.hera = importlib.metadata.version("hera")
+            self.hera = _hera_version()
         try:
             self.authors = importlib.import_module("heraci.experiment")
         except Exception:  # no pydantic 2, an old Python: authors write plain Hera there
@@ -387,6 +387,14 @@ class Run:
             )
         when = "" if self.service.calls else " before it built a workflow"
         return f"the script ended itself with exit code {ended.code or 0}{when}"
+
+
+def _hera_version() -> str | None:
+    """Give the version as installed; a copy that lies in a repository knows its own at most."""
+    try:
+        return importlib.metadata.version("hera")
+    except importlib.metadata.PackageNotFoundError:
+        return getattr(sys.modules.get("hera._version"), "version", None)
 
 
 def _means_workflows(annotation: Any) -> bool:
