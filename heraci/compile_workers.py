@@ -384,6 +384,10 @@ class _Uids:
     """A block of uids that no other heraci on this machine uses at the same time."""
 
     def __init__(self) -> None:
+        if sys.platform != "linux":
+            raise CompileError(
+                "as root, experiments are kept apart on Linux only: run heraci as an ordinary user."
+            )
         for block in range(_UID_BLOCKS):
             # An abstract socket's name is free again when its process ends, however it ends.
             lock = socket.socket(socket.AF_UNIX)

@@ -280,7 +280,8 @@ def test_each_broken_one_gives_one_finding_and_all_others_compile(place: Strange
     for name, (text, _) in BROKEN.items():
         place.repository.write(f"experiments/{name}/experiment.py", text)
     place.add(**{name: shape(part) for name, (part, _) in SHAPES.items()})
-    place.add(**{f"good-{number}": GOOD for number in range(10)})
+    # A hundred with the broken ones alone, of which each third is broken.
+    place.add(**{f"good-{number}": GOOD for number in range(100 - len(BROKEN))})
     before = contents(place.repository.path)
     done = place.compile("--compile-timeout", "90", "--compile-memory", "1GiB")
     expected = {name: message for name, (_, message) in {**BROKEN, **SHAPES}.items()}
