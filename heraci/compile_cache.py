@@ -24,8 +24,10 @@ class Cache:
     def __init__(self, folder: Path, scope: str) -> None:
         self._connection: sqlite3.Connection | None = None
         with contextlib.suppress(OSError, sqlite3.Error):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"compiled-{scope}.sqlite"
+            # The folder is passed through by workers' users, its files are ours alone.
+            path.touch(mode=0o600)
             self._connection = sqlite3.connect(path, timeout=5, isolation_level=None)
             self._connection.executescript(
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"

@@ -50,16 +50,10 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
     if settings.target is None:
         yield Check(name="target", fine=True, told="none is chosen, so no server was asked")
         return
-    try:
-        cluster = servers.cluster_of(settings)
-        version = cluster.get("/version").get("gitVersion", "")
-        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-        user = cluster.request("POST", path, body=review)["status"]["userInfo"].get("username")
-        told = f"{cluster.host}, Kubernetes {version}, as {user}"
-        yield Check(name="cluster", fine=True, told=told)
-    except HeraciError as error:
-        yield Check(name="cluster", fine=False, told=" ".join(str(error).split()))
+    if _knows_no_cluster(settings):
+        yield Check(name="cluster", fine=True, told="no kubeconfig here, so it was not asked")
+    else:
+        yield _check_cluster(settings)
     argo = servers.argo_server_of(settings)
     if argo is None:
         yield Check(name="argo-server", fine=True, told="none is set")
@@ -68,6 +62,25 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
         yield Check(name="argo-server", fine=True, told=f"{argo.address}, Argo {argo.version()}")
     except HeraciError as error:
         yield Check(name="argo-server", fine=False, told=" ".join(str(error).split()))
+
+
+def _knows_no_cluster(settings: Settings) -> bool:
+    usual = Path("~/.kube/config").expanduser()
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    return settings.kubeconfig is None and not usual.exists() and not in_pod
+
+
+def _check_cluster(settings: Settings) -> Check:
+    try:
+        cluster = servers.cluster_of(settings)
+        version = cluster.get("/version").get("gitVersion", "")
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        user = cluster.request("POST", path, body=review)["status"]["userInfo"].get("username")
+        told = f"{cluster.host}, Kubernetes {version}, as {user}"
+        return Check(name="cluster", fine=True, told=told)
+    except HeraciError as error:
+        return Check(name="cluster", fine=False, told=" ".join(str(error).split()))
 
 
 def _check_git(where: Workspace) -> Check:

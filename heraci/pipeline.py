@@ -59,6 +59,11 @@ def obtain_bundle(
             f"the bundle {settings.bundle} was compiled for the target {made.target}, this run is "
             f"for {settings.target}: compile it for this one, or choose that one with --target"
         )
+    if settings.commit is not None and made.commit != settings.commit:
+        raise SettingsError(
+            f"the bundle {settings.bundle} was made from {made.commit or 'no commit'}, this run is "
+            f"for {settings.commit}: take the bundle of that commit"
+        )
     return _only(made, selection)
 
 

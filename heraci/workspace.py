@@ -18,6 +18,7 @@ from heraci.bundle import Finding, Severity
 from heraci.changes import Affected, Change, Experiment
 from heraci.errors import HeraciError, SettingsError
 from heraci.settings import Settings
+from heraci.trust import steering_changes
 
 TOML = "heraci.toml"
 PYPROJECT = "pyproject.toml"
@@ -196,6 +197,24 @@ class Workspace:
                 return Settings.load(flags, environ=self.environ, directory=place)
             except SettingsError:
                 return settings  # the target may be new, or its file was broken: take today's
+
+    def trusted_settings(self, settings: Settings) -> tuple[Settings, tuple[Finding, ...]]:
+        """Give what steers the side that holds secrets: on a pull request the base's settings.
+
+        Beside them, what the pull request would change of it. A bundle is read in a job that
+        checked out what it trusts.
+        """
+        event = self.environ.get("GITHUB_EVENT_NAME", "")
+        reviewed = event.startswith(("pull_request", "merge_group"))
+        if self.repository is None or settings.bundle is not None or not reviewed:
+            return settings, ()
+        base = self.repository.commit_tree(self._range(settings, Selection()).merge_base)
+        held = base.read_many([name for name in (TOML, PYPROJECT) if base.locate(name)])
+        with tempfile.TemporaryDirectory(prefix="heraci-") as folder:
+            for name, content in held.items():
+                (Path(folder) / name).write_bytes(content)
+            trusted = Settings.load(self.flags, environ=self.environ, directory=Path(folder))
+        return trusted, steering_changes(trusted, settings)
 
 
 def _read_event(path: Path) -> dict[str, Any]:

@@ -1,0 +1,313 @@
+"""What each command does with its flags: settings, the flow, and what is printed of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from heraci import report
+from heraci.bundle import Bundle, Finding, plain
+from heraci.bundling import Progress
+from heraci.settings import Settings
+from heraci.workspace import Selection, Workspace
+
+_NOT_SETTINGS = frozenset(
+    {
+        *("run", "all", "experiments", "name", "shell"),
+        *("open", "html", "markdown", "yaml", "asserting", "experiment", "preflight"),
+    }
+)
+
+
+def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Give the flags that are settings."""
+    return {name: each for name, each in vars(arguments).items() if name not in _NOT_SETTINGS}
+
+
+def _open(arguments: argparse.Namespace, **more: Any) -> tuple[Settings, Workspace]:
+    directory = Path.cwd()
+    flags = _flags(arguments) | more
+    workspace = Workspace(directory, os.environ, flags)
+    with workspace:
+        root = workspace.root
+    workspace = Workspace(directory, os.environ, flags)
+    return Settings.load(flags, environ=os.environ, directory=root), workspace
+
+
+def _selection(arguments: argparse.Namespace) -> Selection:
+    return Selection(names=tuple(arguments.experiments), every=arguments.all)
+
+
+def run_compile(arguments: argparse.Namespace) -> int:
+    """Compile, write the bundle or the YAML, and show what became of each experiment."""
+    from heraci import bundle_folder, pipeline
+
+    settings, workspace = _open(arguments)
+    with workspace, _Progress(settings) as progress:
+        result = pipeline.compile_experiments(settings, _selection(arguments), workspace, progress)
+    if str(settings.output) == "-":
+        sys.stdout.write("---\n".join(each.text for each in result.experiments if each.text))
+        _show(result, settings, None, sys.stderr)
+    else:
+        bundle_folder.write(result, Path(settings.output))
+        _show(result, settings, str(settings.output), sys.stdout)
+    return _exit_code(result)
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """List experiments with the reason for each."""
+    from heraci import pipeline
+
+    settings, workspace = _open(arguments)
+    with workspace, _Progress(settings) as progress:
+        result = pipeline.list_experiments(settings, _selection(arguments), workspace, progress)
+    _show(result, settings, None, sys.stdout)
+    return _exit_code(result)
+
+
+def _bundle(
+    arguments: argparse.Namespace, settings: Settings, workspace: Workspace
+) -> tuple[Bundle, Settings]:
+    from heraci import pipeline
+
+    with _Progress(settings) as progress:
+        made = pipeline.obtain_bundle(settings, _selection(arguments), workspace, progress)
+    return made, settings
+
+
+def run_assert(arguments: argparse.Namespace) -> int:
+    """Ask the target cluster for what the experiments need."""
+    from heraci import pipeline, servers
+    from heraci.cluster.inventory import Inventory
+
+    settings, workspace = _open(arguments)
+    with workspace:
+        made, _ = _bundle(arguments, settings, workspace)
+    inventory = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+    namespace = servers.namespace_of(settings)
+    found = pipeline.assert_bundle(made, settings, namespace, inventory)
+    findings = (*made.error_findings(), *found.findings)
+    if settings.explain:
+        for line in found.explanation():
+            print(report.safe(line))
+        print()
+    _show_findings(findings, settings)
+    return 1 if any(each.severity == "error" for each in findings) else 0
+
+
+def run_review(arguments: argparse.Namespace) -> int:
+    """Show what merging would run; in GitHub Actions, publish it."""
+    from heraci import pipeline, review, servers
+    from heraci.cluster.inventory import Inventory
+    from heraci.github import Event, Runner
+
+    settings, workspace = _open(arguments)
+    event = Event.of(os.environ)
+    with workspace:
+        made, _ = _bundle(arguments, settings, workspace)
+        settings, steering = workspace.trusted_settings(settings)
+    found = None
+    if arguments.asserting or (event is not None and settings.kubeconfig is not None):
+        inventory = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+        namespace = servers.namespace_of(settings)
+        found = pipeline.assert_bundle(made, settings, namespace, inventory)
+    written = pipeline.review_bundle(made, settings, found)
+    if event is not None:
+        from heraci import publishing
+
+        written = replace(written, findings=(*written.findings, *steering))
+        return publishing.finish_review(written, settings, event, Runner.of(os.environ))
+    if arguments.markdown:
+        Path(arguments.markdown).write_text(review.markdown(written), encoding="utf-8")
+    if arguments.html:
+        Path(arguments.html).write_text(review.page(written), encoding="utf-8")
+    if arguments.open:
+        _open_page(review.page(written))
+    elif not arguments.markdown and not arguments.html:
+        colour = _colours(sys.stdout)
+        width = _columns(sys.stdout)
+        print(review.terminal(written, colour=colour, width=width, yaml=arguments.yaml), end="")
+    return 1 if any(each.severity == "error" for each in written.findings) else 0
+
+
+def _open_page(text: str) -> None:
+    # Not removed: the browser reads it after we have ended.
+    with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    if not webbrowser.open(Path(file.name).as_uri()):
+        print(f"no browser could be opened; the page is {file.name}")
+
+
+def run_submit(arguments: argparse.Namespace) -> int:
+    """Submit each object once, and follow it where that is wanted."""
+    from heraci import pipeline, servers, submission_report
+    from heraci.announcing import Submission
+    from heraci.cluster.inventory import Inventory
+    from heraci.github import Event, Runner
+
+    if arguments.commit and not arguments.head:
+        arguments.head = arguments.commit
+    settings, workspace = _open(arguments)
+    road = servers.road_of(settings)
+    with workspace:
+        whole = not (arguments.experiments or arguments.all or settings.base or settings.bundle)
+        if whole and (last := pipeline.last_submitted(settings, road, workspace)):
+            # What a failed or lost run of CI left behind is in this range, too.
+            settings, workspace = _open(arguments, base=last)
+    with workspace:
+        made, settings = _bundle(arguments, settings, workspace)
+    checks = None
+    if arguments.preflight:
+        checks = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+    told = submission_report.Told(
+        settings.format, _colours(sys.stdout), road.link, dry_run=settings.dry_run
+    )
+    event = Event.of(os.environ)
+    watching = pipeline.Watching(on_fate=told.fate, on_run=told.run)
+    if event is None:
+        ci = None
+    else:
+        ci = Submission(made, settings, event, Runner.of(os.environ), road.link)
+        watching = pipeline.Watching(on_fate=ci.hearing(told.fate), on_run=told.run)
+        ci.begin()
+        if not ci.may_begin:
+            ci.end(exit_code=1)
+            return 1
+    try:
+        result = pipeline.submit_bundle(
+            made,
+            settings,
+            road,
+            checks,
+            ci.origin if ci else {},
+            watching,
+            whole=not arguments.experiments,
+            is_later=workspace.is_later_than(made.commit),
+        )
+    except BaseException:
+        if ci is not None:
+            ci.end(exit_code=3)  # what was submitted until then is there, and is told
+        raise
+    told.end(result)
+    code = told.exit_code(result, waited=settings.wait)
+    if ci is not None:
+        ci.end(result.runs, result.findings, exit_code=code)
+    return code
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """Tell how runs fare."""
+    from heraci import pipeline, servers, submission_report
+
+    settings, workspace = _open(arguments)
+    commit = None
+    with workspace:
+        if arguments.commit or not arguments.experiment:
+            commit = workspace.commit(arguments.commit)
+    road = servers.road_of(settings)
+    runs = pipeline.status(settings, road, commit, arguments.experiment)
+    told = submission_report.Told(settings.format, _colours(sys.stdout), road.link)
+    told.table(runs)
+    return 0
+
+
+def _show_findings(findings: Sequence[Finding], settings: Settings) -> None:
+    if settings.format == "json":
+        print(json.dumps([plain(each) for each in findings], indent=2, ensure_ascii=False))
+        return
+    for each in findings:
+        print("\n".join(report.finding(each, colour=_colours(sys.stdout))))
+    print(report.counted(findings) or "Everything that the experiments need is there.")
+    if settings.format == "github":
+        print("\n".join(report.commands(findings)))
+
+
+def run_init(arguments: argparse.Namespace) -> int:
+    """Write a first experiment."""
+    from heraci import init
+
+    settings, workspace = _open(arguments)
+    with workspace:
+        for path in init.write(settings, workspace, arguments.name):
+            print(f"wrote {os.path.relpath(path)}")
+    print(f"\nNow run: heraci compile {arguments.name}")
+    return 0
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """Show settings and what was looked at."""
+    from heraci import doctor
+
+    settings, workspace = _open(arguments)
+    with workspace:
+        checks = doctor.examine(settings, workspace)
+    if settings.format == "json":
+        rows = [dict(zip(("name", "value", "origin"), row, strict=True)) for row in settings.rows()]
+        told = [{"name": each.name, "fine": each.fine, "told": each.told} for each in checks]
+        print(json.dumps({"settings": rows, "checks": told}, indent=2))
+    else:
+        _table(("setting", "value", "from"), settings.rows())
+        print()
+        _table(("", "", ""), [("ok" if e.fine else "NOT OK", e.name, e.told) for e in checks])
+    failed = {each.name for each in checks if not each.fine}
+    return 0 if not failed else 3 if failed <= {"cluster", "argo-server"} else 2
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    shown = [[report.safe(each) for each in row] for row in (head, *rows) if any(row)]
+    widths = [min(60, max(len(row[column]) for row in shown)) for column in (0, 1)]
+    for row in shown:
+        first, second = (row[column].ljust(widths[column]) for column in (0, 1))
+        print(f"{first}  {second}  {row[2]}".rstrip())
+
+
+def _show(result: Bundle, settings: Settings, output: str | None, stream: Any) -> None:
+    if settings.format == "json":
+        print(report.as_json(result), file=stream)
+        return
+    print(report.text(result, output, colour=_colours(stream)), file=stream)
+    if settings.format == "github":
+        print("\n".join(report.commands(result.findings)), file=stream)
+
+
+def _exit_code(result: Bundle) -> int:
+    return 1 if result.error_findings() else 0
+
+
+class _Progress:
+    """One line on a terminal that tells how far it is; nothing anywhere else."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._shown = sys.stderr.isatty() and settings.format == "text"
+
+    def __enter__(self) -> Progress:
+        return self._tell
+
+    def _tell(self, done: int, total: int, name: str) -> None:
+        if self._shown:
+            text = report.safe(f"compiling {done}/{total} {name}")[: _columns(sys.stderr) - 1]
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _colours(stream: Any) -> bool:
+    return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+
+
+def _columns(stream: Any) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 100
+    except OSError:
+        return 100
