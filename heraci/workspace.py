@@ -151,6 +151,9 @@ class Workspace:
                 if commit_only
                 else self.repository.work_tree()
             )
+        if asked.head is not None:
+            # What is checked out may be another commit, with other inputs for the experiments.
+            settings = self._settings_at(head, settings, head)
         return Compared(
             head=head,
             settings=settings,
@@ -183,8 +186,17 @@ class Workspace:
         """Give the settings that held at the base: its files, this run's flags and target."""
         if all(base.files.get(name) == head.files.get(name) for name in SETTINGS_FILES):
             return settings
-        flags = {**self.flags, "target": settings.target}
-        held = base.read_many([name for name in SETTINGS_FILES if base.locate(name)])
+        try:
+            return self._settings_at(base, settings, head)
+        except SettingsError:
+            return settings  # the target may be new, or its file was broken: take today's
+
+    def _settings_at(
+        self, tree: changes.Tree, settings: Settings, head: changes.Tree
+    ) -> Settings:
+        """Give the settings by a tree's own files, for what reaches experiments."""
+        flags = {**self.flags, "target": settings.target, "cache_dir": str(settings.cache_dir)}
+        held = tree.read_many([name for name in SETTINGS_FILES if tree.locate(name)])
         own = self.root / HERA_CONFIG
         with tempfile.TemporaryDirectory(prefix="heraci-") as folder:
             place = Path(folder)
@@ -193,10 +205,7 @@ class Workspace:
             if HERA_CONFIG not in head.files and HERA_CONFIG not in held and own.is_file():
                 # A person's own, which no commit has: it holds at both ends.
                 shutil.copyfile(own, place / HERA_CONFIG)
-            try:
-                return Settings.load(flags, environ=self.environ, directory=place)
-            except SettingsError:
-                return settings  # the target may be new, or its file was broken: take today's
+            return Settings.load(flags, environ=self.environ, directory=place)
 
     def trusted_settings(self, settings: Settings) -> tuple[Settings, tuple[Finding, ...]]:
         """Give what steers the side that holds secrets: on a pull request the base's settings.
