@@ -19,7 +19,7 @@ from heraci.bundling import Progress
 from heraci.settings import Settings
 from heraci.workspace import Selection, Workspace
 
-_NOT_SETTINGS = frozenset(
+NOT_SETTINGS = frozenset(
     {
         *("run", "all", "experiments", "name", "shell"),
         *("open", "html", "markdown", "yaml", "asserting", "experiment", "preflight"),
@@ -29,7 +29,7 @@ _NOT_SETTINGS = frozenset(
 
 def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """Give the flags that are settings."""
-    return {name: each for name, each in vars(arguments).items() if name not in _NOT_SETTINGS}
+    return {name: each for name, each in vars(arguments).items() if name not in NOT_SETTINGS}
 
 
 def _open(arguments: argparse.Namespace, **more: Any) -> tuple[Settings, Workspace]:

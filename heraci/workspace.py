@@ -191,9 +191,7 @@ class Workspace:
         except SettingsError:
             return settings  # the target may be new, or its file was broken: take today's
 
-    def _settings_at(
-        self, tree: changes.Tree, settings: Settings, head: changes.Tree
-    ) -> Settings:
+    def _settings_at(self, tree: changes.Tree, settings: Settings, head: changes.Tree) -> Settings:
         """Give the settings by a tree's own files, for what reaches experiments."""
         flags = {**self.flags, "target": settings.target, "cache_dir": str(settings.cache_dir)}
         held = tree.read_many([name for name in SETTINGS_FILES if tree.locate(name)])

@@ -16,7 +16,7 @@ from textwrap import dedent
 import pytest
 
 from heraci import __main__ as command_line
-from heraci import __version__
+from heraci import __version__, commands
 from tests.command import contents, heraci, workflow
 from tests.repository import Repository
 
@@ -109,7 +109,7 @@ def test_examples_are_commands_that_can_be_parsed(command: str):
 def test_each_setting_flag_is_a_setting():
     from heraci.settings import Settings
 
-    known = {*Settings.model_fields} | command_line._NOT_SETTINGS
+    known = {*Settings.model_fields} | commands.NOT_SETTINGS
     for parser in PARSERS.values():
         assert {each.dest for each in parser._actions} - known - {"help"} == set()
 

@@ -377,8 +377,7 @@ def test_files_of_the_base_come_from_git_alone(repository: Repository):
     assert template["container"]["args"] == ["1", "i:1"]
 
 
-def test_the_base_is_compiled_with_its_own_settings(repository: Repository):
-    module = """
+NUMBER = """
 from heraci import Experiment, Inputs
 from hera.workflows import Container, Workflow
 
@@ -393,11 +392,23 @@ class One(Experiment):
             Container(name="main", image="i", args=[str(self.inputs.number)])
         return w
 """
-    toml = "[experiments.one.inputs]\nnumber = {}\n"
+
+
+@pytest.mark.parametrize("checked_out", ["head", "another"])
+@pytest.mark.parametrize("name", ["heraci.toml", "pyproject.toml"])
+def test_each_end_is_compiled_with_its_own_settings(
+    repository: Repository, name: str, checked_out: str
+):
+    table = "experiments" if name == "heraci.toml" else "tool.heraci.experiments"
+    toml = f"[{table}.one.inputs]\nnumber = {{}}\n"
+    repository.commit(**{"experiments/one/experiment.py": NUMBER, name: toml.format(1)})
     other = {"experiments/other/experiment.py": workflow("other")}
-    repository.commit(**{"experiments/one/experiment.py": module, "heraci.toml": toml.format(1)})
-    repository.commit(**other, **{"heraci.toml": toml.format(2)})
-    done = heraci("compile", "--base", "HEAD~1", "--format", "json", cwd=repository.path)
+    head = repository.commit(**other, **{name: toml.format(2)})
+    arguments = ["--base", "HEAD~1"]
+    if checked_out == "another":
+        repository.commit(**{name: toml.format(3)})
+        arguments = ["--base", f"{head}~1", "--head", head]
+    done = heraci("compile", *arguments, "--format", "json", cwd=repository.path)
     assert done.statuses == {"one": "changed", "other": "added"}
     one, _ = bundle.load(repository.path / "compiled").experiments
     args = [

@@ -596,8 +596,8 @@ def test_a_missing_argument_is_told_with_the_way_to_give_it(compiled: Any) -> No
     assert findings(outcome) == [
         (
             f"error compile-failed {PLACE}:12: the script's own parser refused its command line: "
-            "the following arguments are required: action. Its arguments are set in heraci.toml, under "
-            "[experiments.NAME.arguments], or by --set.\n"
+            "the following arguments are required: action. Its arguments are set in heraci.toml, "
+            "under [experiments.NAME.arguments], or by --set.\n"
             "It printed last:\n"
             "  usage: it.py [-h] [--count COUNT] [--fast] [--no-cache] [--color | --no-color]\n"
             "               [--sizes SIZES [SIZES ...]] [--tag TAG] [-v]\n"
@@ -736,9 +736,9 @@ def test_the_network_is_refused_with_the_line_that_tried_it(compiled: Any) -> No
     assert documents(outcome) == [a_workflow()]
     assert findings(outcome) == [
         (
-            f"error network-refused {PLACE}:4: tried to reach example.org while compiling. Read what "
-            "it needs from a file of the repository, or set allow-network = true for this experiment "
-            "in heraci.toml."
+            f"error network-refused {PLACE}:4: tried to reach example.org while compiling. Read "
+            "what it needs from a file of the repository, or set allow-network = true for this "
+            "experiment in heraci.toml."
         )
     ]
 

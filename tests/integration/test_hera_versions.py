@@ -96,7 +96,7 @@ def scripts(version: str) -> dict[str, str]:
             with Workflow(generate_name="a-", entrypoint="d") as w:
                 with DAG(name="d"):
                     first = f(name="one", arguments={"x": "1"})
-                    first >> f(name="two", arguments={"x": "{{item.n}}"}, with_items=[{"n": "2"}])
+                    first >> f(name="two", arguments={"x": first.result})
             """),
         "others": hera("""
             from hera.exceptions import AlreadyExists
@@ -205,8 +205,7 @@ def _check_tasks(outcome: Outcome) -> None:
             "name": "two",
             "depends": "one",
             "template": "f",
-            "arguments": _arguments("{{item.n}}"),
-            "withItems": [{"n": "2"}],
+            "arguments": _arguments("{{tasks.one.outputs.result}}"),
         },
     ]
     place = "experiments/pkg/tasks.py"
