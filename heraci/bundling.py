@@ -89,7 +89,7 @@ def _compile_all(
 def _compiler(settings: Settings, where: Workspace, cache: Cache | None) -> Compiler:
     index_url = settings.index_url.get_secret_value() if settings.index_url else None
     environments = Environments(
-        _shared_folder(settings.cache_dir),
+        Path(settings.cache_dir) / "python" / _scope(where),
         environ=where.environ,
         offline=settings.offline,
         index_url=index_url,
@@ -98,15 +98,14 @@ def _compiler(settings: Settings, where: Workspace, cache: Cache | None) -> Comp
     return Compiler(jobs=settings.jobs, cache=cache, environments=environments, secrets=secrets)
 
 
-def _shared_folder(cache_dir: Path) -> Path:
-    return Path(cache_dir) / "python"
-
-
 def _cache(settings: Settings, where: Workspace) -> Cache:
-    """Open the cache of this run's scope: what a pull request writes, no other run reads."""
+    return Cache(Path(settings.cache_dir), _scope(where))
+
+
+def _scope(where: Workspace) -> str:
+    """Name the part of the cache that is this run's: what a pull request writes, no other reads."""
     event = where.environ.get("GITHUB_EVENT_NAME", "")
-    untrusted = event.startswith(("pull_request", "merge_group"))
-    return Cache(Path(settings.cache_dir), "untrusted" if untrusted else "trusted")
+    return "untrusted" if event.startswith(("pull_request", "merge_group")) else "trusted"
 
 
 class _Requests:

@@ -31,7 +31,7 @@ _LOCAL = re.compile(
     r"^\s*(?:-e\s|--editable|\.|file:|[\w.\[\],-]+\s*@\s*(?:file:|\.))", re.MULTILINE
 )
 # Installing may take long and write much; building may start many compilers.
-_LIMITS = Limits(seconds=900, memory=None, file_size=8 << 30, open_files=4096, processes=512)
+_LIMITS = Limits(seconds=900, memory=None, file_size=8 << 30, open_files=4096, processes=128)
 # What an installer needs to find packages; each is looked through for credentials first.
 _PASSED = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),

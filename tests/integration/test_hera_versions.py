@@ -111,6 +111,8 @@ def scripts(version: str) -> dict[str, str]:
             cr.create()
             """),
         "runner": hera("""
+            from hera.shared import global_config
+            global_config.experimental_features["script_runner"] = True
             @script(constructor="runner", image="i")
             def f(a: int):
                 print(a)
