@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -91,6 +92,11 @@ class Bench:
         return [
             row(f"{what}, cold", cold, hera, theirs, 0.7),
             row("the same again, nothing changed", again, hera, theirs, 0.05),
+            row(
+                f"{what}, cold: processor time",
+                *([each.processor for each in cold], hera, [each.processor for each in theirs]),
+                None,
+            ),
             (
                 *(f"{what}: peak memory", f"{ours_peak / 1e6:.0f} MB", hera),
                 *(f"{their_peak / 1e6:.0f} MB", f"{ours_peak / their_peak:.2f}", ""),
@@ -221,14 +227,27 @@ def seconds(command, place, environ=None, *, clean=None):
     """Time one command; `clean` is a folder to remove before."""
     if clean:
         shutil.rmtree(place / clean, ignore_errors=True)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), processor_time()
     done = subprocess.run(
         command, cwd=place, env=environ, capture_output=True, text=True, check=False
     )
-    took = time.perf_counter() - began
+    took = Took(time.perf_counter() - began)
+    took.processor = processor_time() - used
     if done.returncode:
         sys.exit(f"{command} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return took
+
+
+class Took(float):
+    """Seconds on the wall, and beside them those of all processors."""
+
+    processor = 0.0
+
+
+def processor_time():
+    """Give the seconds that all ended children, and theirs, have used of processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def peak(command, place, environ):
