@@ -26,7 +26,6 @@ class Documents:
         self.record = record
         self.objects = objects
         self.service = service
-        self.warned: list[str] = []  # what pydantic said of the workflow that is being built
         self.found: list[dict[str, Any]] = []
         self.failure: tuple[BaseException, Any] | None = None  # an exception, and whose it was
 
@@ -48,24 +47,24 @@ class Documents:
         self.found.sort(key=lambda each: each["order"])
 
     def _take_call(self, call: Call) -> None:
-        document = call.content if isinstance(call.content, dict) else _to_dict(call.content)
         sources = {"": self.record.shown(call.place) or ""}
         order = call.order
         if call.owner is not None:
             workflows = enumerate(self.objects.workflows)
             order = next((n for n, each in workflows if each is call.owner), order)
             sources = self.objects.sources(call.owner) or sources
-        self.found.append({"document": document, "sources": sources, "order": order})
+        self._report_warnings(call.warned, call.owner)
+        self.found.append({"document": call.document, "sources": sources, "order": order})
 
     def _take(self, order: int, workflow: Any) -> None:
-        self.warned = []
+        self.record.warned.clear()
         try:
             document = workflow.to_dict()
         except Exception as error:  # another workflow of the script may be right
             self.failure = self.failure or (error, workflow)
             return
         sources = self.objects.sources(workflow)
-        self._report_warnings(workflow)
+        self._report_warnings(self.record.warned, workflow)
         spec = document.get("spec") or {}
         content = spec.get("workflowSpec", spec)
         if "templates" in content or "workflowTemplateRef" in content:
@@ -88,9 +87,9 @@ class Documents:
             return other not in others and id(workflow) in reachable
         return origin.direct or id(workflow) in reachable
 
-    def _report_warnings(self, workflow: Any) -> None:
+    def _report_warnings(self, warned: list[str], workflow: Any) -> None:
         """Report a wrong type, which pydantic only warns about."""
-        for message in self.warned:
+        for message in warned:
             for field, value in _FIELD_WARNING.findall(message):
                 expected = re.search(r"[Ee]xpected `([^`]+)`", message)
                 told = f"{field} is {value}" + (f", not {expected[1]}" if expected else "")
@@ -206,12 +205,6 @@ def _drop_unset(document: dict[str, Any]) -> None:
 def _templates(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     spec = document.get("spec") or {}
     yield from (spec.get("workflowSpec") or spec).get("templates") or ()
-
-
-def _to_dict(model: Any) -> Any:
-    if hasattr(model, "model_dump"):
-        return model.model_dump(exclude_none=True, by_alias=True)
-    return model.dict(exclude_none=True, by_alias=True)
 
 
 def _as_json(value: Any) -> Any:

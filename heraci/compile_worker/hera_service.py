@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import inspect
@@ -21,12 +22,13 @@ _CHANGING = ("delete", "stop", "terminate", "suspend", "resume", "retry", "resub
 
 
 class Call(NamedTuple):
-    """One document that was sent: a model or a dict, and the workflow that it was built from."""
+    """One document as it was sent, the workflow that it was built from, and pydantic's warnings."""
 
-    content: Any
+    document: dict[str, Any]
     owner: Any
     place: Place | None
     order: int
+    warned: list[str]
 
 
 class Service:
@@ -130,8 +132,12 @@ class Service:
         if metadata and metadata.generate_name and given and metadata.name == given:
             # The server gave this name to an earlier one; it would draw another.
             metadata.name = None
+        # At once: a script may send the same object again with something else in it.
         with self.lock:
-            self.calls.append(Call(content, owner, self.record.caller(), len(self.workflows)))
+            self.record.warned.clear()
+            document = _to_dict(content)
+            place, order = self.record.caller(), len(self.workflows)
+            self.calls.append(Call(document, owner, place, order, list(self.record.warned)))
 
     def _record_submission(self, request: Any, values: dict[str, Any]) -> None:
         """Turn the submission of a template that is on the cluster into one that refers to it."""
@@ -178,7 +184,8 @@ class Service:
     def _copy(self, models: Any, sent: Any) -> Any:
         model = sent.model_copy() if hasattr(sent, "model_copy") else sent.copy()
         name = sent.metadata.name or (sent.metadata.generate_name or "") + "heraci"
-        model.metadata = models.ObjectMeta(
+        model.metadata = _construct(
+            models.ObjectMeta,
             name=name,
             generate_name=sent.metadata.generate_name,
             namespace=sent.metadata.namespace,
@@ -247,6 +254,14 @@ class Service:
             return await found if inspect.isawaitable(found) else found
 
         return wait_async
+
+
+def _to_dict(content: Any) -> Any:
+    if isinstance(content, dict):
+        return copy.deepcopy(content)
+    if hasattr(content, "model_dump"):
+        return content.model_dump(exclude_none=True, by_alias=True)
+    return content.dict(exclude_none=True, by_alias=True)
 
 
 def _with_spec(content: Any) -> list[Any]:

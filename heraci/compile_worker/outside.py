@@ -114,6 +114,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.slept = 0.0
+        self.is_running = False  # the process that workers are forked from sleeps in earnest
 
     def install(self, after_import: AfterImport) -> None:
         """Replace sleeping, and the clocks by which a loop would see that no time has passed."""
@@ -121,8 +122,9 @@ class Clock:
 
         @functools.wraps(doze)
         def sleep(seconds: float) -> None:
-            self.slept += max(0.0, seconds)
-            doze(0)
+            if self.is_running:
+                self.slept += max(0.0, seconds)
+            doze(0 if self.is_running else seconds)
 
         time.sleep = sleep  # type: ignore[assignment]
         for name in ("time", "monotonic", "perf_counter"):

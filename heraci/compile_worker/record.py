@@ -29,6 +29,7 @@ class Record:
         self.prefix = self.root + os.sep
         self.findings: list[dict[str, Any]] = []
         self.requirements: list[dict[str, Any]] = []
+        self.warned: list[str] = []  # what pydantic said of the document that is being written
 
     def locate(self, root: str, path: str) -> None:
         """Say where the staged repository and the entry in it are."""

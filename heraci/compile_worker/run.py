@@ -63,6 +63,7 @@ class Run:
         self.files = Files(self.record)
         self.objects = Objects(self.record)
         self.service = Service(self.record, self.objects.workflows)
+        self.clock = Clock()
         self.cluster = Cluster(self.record, self.service.note)
         self.collected = Documents(self.record, self.objects, self.service)
         self.main: types.ModuleType | None = None
@@ -74,7 +75,7 @@ class Run:
         sys.meta_path.insert(0, self.after_import)
         self.arguments.install(self.after_import)
         self.cluster.install(self.after_import)
-        Clock().install(self.after_import)
+        self.clock.install(self.after_import)
         Terminal(self.record).install(self.after_import)
         Programs(self.record).install(self.after_import)
         sort_listings()
@@ -181,6 +182,7 @@ class Run:
                 own_environment=job["own_environment"],
             )
         warnings.showwarning = self._warning
+        self.clock.is_running = True
         self.files.watch()
         watch_events(self.files, None if job["allow_network"] else Network(self.record))
 
@@ -195,7 +197,7 @@ class Run:
     ) -> None:
         text = str(message)
         if "serializer warnings" in text:
-            self.collected.warned.append(text)
+            self.record.warned.append(text)
         else:
             sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 

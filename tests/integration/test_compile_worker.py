@@ -285,6 +285,22 @@ def test_the_same_workflow_sent_three_times_is_three_workflows(compiled: Any) ->
     assert documents(outcome) == [a_workflow(labels={"number": str(each)}) for each in range(3)]
 
 
+def test_an_object_is_recorded_as_it_was_when_it_was_sent(compiled: Any) -> None:
+    outcome = compiled(
+        hera("""
+        from hera.workflows import WorkflowsService
+        with Workflow(generate_name="a-", entrypoint="c") as w:
+            Container(name="c", image="i", command=["x"])
+        model = w.build()
+        for each in (0, "1"):
+            model.metadata.labels = {"number": each}
+            WorkflowsService().create_workflow(m.WorkflowCreateRequest(workflow=model))
+        """)
+    )
+    assert documents(outcome) == [a_workflow(labels={"number": each}) for each in (0, "1")]
+    assert findings(outcome) == [f"error wrong-type {PLACE}:3: number is 0, not str"]
+
+
 def test_async_methods_are_recorded_too(compiled: Any) -> None:
     pytest.importorskip("httpx", reason="Hera's asynchronous service needs httpx")
     outcome = compiled(
