@@ -298,7 +298,7 @@ def test_an_object_is_recorded_as_it_was_when_it_was_sent(compiled: Any) -> None
         """)
     )
     assert documents(outcome) == [a_workflow(labels={"number": each}) for each in (0, "1")]
-    assert findings(outcome) == [f"error wrong-type {PLACE}:3: number is 0, not str"]
+    assert findings(outcome) == [f"error wrong-type {PLACE}:3: labels is 0, not str"]
 
 
 def test_async_methods_are_recorded_too(compiled: Any) -> None:
