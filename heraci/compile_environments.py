@@ -367,7 +367,7 @@ def _uv() -> str:
     """Give the path of the uv that came with heraci."""
     from uv import find_uv_bin
 
-    return os.fspath(find_uv_bin())
+    return os.path.realpath(find_uv_bin())
 
 
 def _declaration(question: Wanted) -> Declaration | Finding:

@@ -504,7 +504,12 @@ def _why_not(uid: int) -> str | None:
 
 def show(paths: Iterable[str]) -> None:
     """Lay an empty file system over each closed folder and bind into it what is needed alone."""
-    hidden = sorted({os.path.realpath(path) for path in paths if not _is_reachable(path)})
+    # Under the name that is asked for as well as the real one: a link on the way is hidden, too.
+    hidden = sorted(
+        each
+        for path in {path for path in paths if not _is_reachable(path)}
+        for each in {os.path.abspath(path), os.path.realpath(path)}
+    )
     if not hidden:
         return
     _libc("unshare", _CLONE_NEWNS)
