@@ -83,6 +83,7 @@ class Workers:
 
     def __init__(self, *, jobs: int, needed: Sequence[Path] = ()) -> None:
         self.expected = 0  # how many tasks are to come, as far as that is known
+        self._number = 0  # of the task, over all calls of run(): no two stage in one place
         self._slots = min(jobs, _UIDS_IN_BLOCK - 1)
         self._needed = list(needed)
         self._folder: Path | None = None
@@ -116,16 +117,15 @@ class Workers:
         free = deque(range(self._slots))
         running: dict[int, tuple[Task, Path]] = {}
         selector = selectors.DefaultSelector()
-        number = 0
         while True:
             while free and (task := next_task()) is not None:
                 slot = free.popleft()
                 server = self._server(network=task.network)
                 if server.socket not in {key.fileobj for key in selector.get_map().values()}:
                     selector.register(server.socket, selectors.EVENT_READ, server)
-                number += 1
+                self._number += 1
                 try:
-                    folder, size = self._stage(task, slot, number)
+                    folder, size = self._stage(task, slot, self._number)
                 except OSError as error:  # a path too long for here, a full disk
                     yield task, Ended(result=None, log="", failure=f"cannot be staged: {error}")
                     free.append(slot)
