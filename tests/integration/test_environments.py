@@ -120,7 +120,7 @@ def test_contradicting_pins_compile_in_one_command(place: Strangers) -> None:
         "requirements": ["tiny==1"],
     }
     assert list(place.temporary.iterdir()) == []
-    kept = place.place / "cache" / "python" / "environments"
+    kept = place.place / "cache" / "python" / "trusted" / "environments"
     assert [each.name for each in kept.iterdir() if each.name.startswith(".")] == []
 
 
@@ -209,7 +209,7 @@ def attack():
         tried(f"signal {{pid}}", os.kill, pid, signal.SIGKILL)
     tried("own secret", lambda: CANARY in str(dict(os.environ)))
     for folder in (PLACE, PLACE + "/repository", PLACE + "/output", PLACE + "/cache",
-                   PLACE + "/cache/python", PLACE + "/cache/python/environments",
+                   PLACE + "/cache/python", PLACE + "/cache/python/trusted/environments",
                    PLACE + "/packages", sys.base_prefix, "/root", "/etc"):
         tried(f"write into {{folder}}", lambda: Path(folder, "evil").write_text("evil"))
     for root, _, files in os.walk(Path.home().parent):
@@ -271,7 +271,7 @@ def secrets(place: Strangers) -> dict[str, str]:
 def check_that_nothing_is_left(place: Strangers) -> None:
     assert list(place.temporary.iterdir()) == []
     assert place.processes() == {}
-    kept = place.place / "cache" / "python" / "environments"
+    kept = place.place / "cache" / "python" / "trusted" / "environments"
     assert [each.name for each in kept.iterdir() if each.name.startswith(".")] == []
 
 
