@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ Exit codes: 0 fine, 1 the experiments are not right, 2 settings or usage,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give the process's exit code."""
+    # Until something is compiled all that is made is kept: collecting would find nothing.
+    gc.disable()
     signal.signal(signal.SIGTERM, _terminate)
     arguments = parser().parse_args(argv)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,9 +38,6 @@ def run_compiler(
     chosen: Chosen, compared: Compared, where: Workspace, progress: Progress
 ) -> Outcomes:
     """Compile every affected experiment at head and, where they are compared, at base."""
-    # What is here now stays until the end; collecting it again and again is a tenth of the time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     settings = compared.settings
     requests: list[tuple[str, Request]] = []
     head = _Requests(compared.head, settings, where, chosen.everything)
