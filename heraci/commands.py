@@ -11,13 +11,16 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heraci import report
 from heraci.bundle import Bundle, Finding, plain
 from heraci.bundling import Progress
 from heraci.settings import Settings
 from heraci.workspace import Selection, Workspace
+
+if TYPE_CHECKING:
+    from heraci.cluster.inventory import Inventory
 
 NOT_SETTINGS = frozenset(
     {
@@ -35,11 +38,8 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
 def _open(arguments: argparse.Namespace, **more: Any) -> tuple[Settings, Workspace]:
     directory = Path.cwd()
     flags = _flags(arguments) | more
-    workspace = Workspace(directory, os.environ, flags)
-    with workspace:
-        root = workspace.root
-    workspace = Workspace(directory, os.environ, flags)
-    return Settings.load(flags, environ=os.environ, directory=root), workspace
+    workspace = Workspace(directory, os.environ, flags).open()
+    return Settings.load(flags, environ=os.environ, directory=workspace.root), workspace
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:
@@ -73,27 +73,29 @@ def run_list(arguments: argparse.Namespace) -> int:
     return _exit_code(result)
 
 
-def _bundle(
-    arguments: argparse.Namespace, settings: Settings, workspace: Workspace
-) -> tuple[Bundle, Settings]:
+def _bundle(arguments: argparse.Namespace, settings: Settings, workspace: Workspace) -> Bundle:
     from heraci import pipeline
 
     with _Progress(settings) as progress:
-        made = pipeline.obtain_bundle(settings, _selection(arguments), workspace, progress)
-    return made, settings
+        return pipeline.obtain_bundle(settings, _selection(arguments), workspace, progress)
+
+
+def _inventory(settings: Settings) -> Inventory:
+    from heraci import servers
+    from heraci.cluster.inventory import Inventory
+
+    return Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
 
 
 def run_assert(arguments: argparse.Namespace) -> int:
     """Ask the target cluster for what the experiments need."""
     from heraci import pipeline, servers
-    from heraci.cluster.inventory import Inventory
 
     settings, workspace = _open(arguments)
     with workspace:
-        made, _ = _bundle(arguments, settings, workspace)
-    inventory = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+        made = _bundle(arguments, settings, workspace)
     namespace = servers.namespace_of(settings)
-    found = pipeline.assert_bundle(made, settings, namespace, inventory)
+    found = pipeline.assert_bundle(made, settings, namespace, _inventory(settings))
     findings = (*made.error_findings(), *found.findings)
     if settings.explain:
         for line in found.explanation():
@@ -106,19 +108,17 @@ def run_assert(arguments: argparse.Namespace) -> int:
 def run_review(arguments: argparse.Namespace) -> int:
     """Show what merging would run; in GitHub Actions, publish it."""
     from heraci import pipeline, review, servers
-    from heraci.cluster.inventory import Inventory
     from heraci.github import Event, Runner
 
     settings, workspace = _open(arguments)
     event = Event.of(os.environ)
     with workspace:
-        made, _ = _bundle(arguments, settings, workspace)
+        made = _bundle(arguments, settings, workspace)
         settings, steering = workspace.trusted_settings(settings)
     found = None
     if arguments.asserting or (event is not None and settings.kubeconfig is not None):
-        inventory = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
         namespace = servers.namespace_of(settings)
-        found = pipeline.assert_bundle(made, settings, namespace, inventory)
+        found = pipeline.assert_bundle(made, settings, namespace, _inventory(settings))
     written = pipeline.review_bundle(made, settings, found)
     if event is not None:
         from heraci import publishing
@@ -150,7 +150,6 @@ def run_submit(arguments: argparse.Namespace) -> int:
     """Submit each object once, and follow it where that is wanted."""
     from heraci import pipeline, servers, submission_report
     from heraci.announcing import Submission
-    from heraci.cluster.inventory import Inventory
     from heraci.github import Event, Runner
 
     if arguments.commit and not arguments.head:
@@ -163,10 +162,8 @@ def run_submit(arguments: argparse.Namespace) -> int:
             # What a failed or lost run of CI left behind is in this range, too.
             settings, workspace = _open(arguments, base=last)
     with workspace:
-        made, settings = _bundle(arguments, settings, workspace)
-    checks = None
-    if arguments.preflight:
-        checks = Inventory(servers.cluster_of(settings), concurrency=settings.max_concurrency)
+        made = _bundle(arguments, settings, workspace)
+    checks = _inventory(settings) if arguments.preflight else None
     told = submission_report.Told(
         settings.format, _colours(sys.stdout), road.link, dry_run=settings.dry_run
     )

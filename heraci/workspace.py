@@ -69,14 +69,20 @@ class Workspace:
         self._stack = ExitStack()
         self.repository: git.Repository | None = None
 
-    def __enter__(self) -> Self:
-        self.repository = git.Repository.open(self.directory)
-        if self.repository is not None:
-            self._stack.callback(self.repository.close)
+    def open(self) -> Self:
+        """Find the repository, unless that was done already."""
+        if self.repository is None:
+            self.repository = git.Repository.open(self.directory)
+            if self.repository is not None:
+                self._stack.callback(self.repository.close)
         return self
+
+    def __enter__(self) -> Self:
+        return self.open()
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+        self.repository = None
 
     @property
     def root(self) -> Path:
