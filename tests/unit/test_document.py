@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 from textwrap import dedent
 from typing import Any
 
@@ -432,3 +433,23 @@ def test_a_hundred_levels_are_no_endless_depth():
 def test_a_scalar_means_what_pyyaml_says():
     text = "[1, 0o17, 017, 1.5, 1e5, yes, ~, 2009-01-02, 1:30, '1', a, .inf]"
     assert document.load(text) == [yaml.safe_load(text)]
+
+
+def test_whole_documents_read_back_whatever_stands_beside_what():
+    # `dump` reads back scalars only: this is what shows that its lines hold together.
+    draw = random.Random(20090102)
+
+    def value(depth: int) -> Any:
+        kind = draw.choice("sssdl" if depth < 6 else "s")
+        if kind == "s":
+            return draw.choice([*STRINGS, None, True, 0, 1.5])
+        if kind == "l":
+            return [value(depth + 1) for _ in range(draw.randrange(4))]
+        return {draw.choice(keys): value(depth + 1) for _ in range(draw.randrange(5))}
+
+    keys = [each for each in STRINGS if len(each) < 200]
+    for _ in range(100):
+        documents = [{"a": value(0), "b": value(1), "c": value(2)} for _ in range(2)]
+        text = document.dump(documents)
+        assert all(same(read, documents) for read in readings(text)), text
+        assert same(document.load(text), documents)
