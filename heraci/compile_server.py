@@ -1,9 +1,9 @@
 """The wall around strangers' code: starts each experiment in a process of its own, and ends it.
 
-heraci starts this file as a fresh process with an allow-listed environ. It imports Hera once, then
-forks for each job: a worker has limits, a result and a log file opened for it, no other descriptor,
-and, where heraci runs as root, an unprivileged uid that no other running worker has. Jobs that need
-another Python, and the installing of packages, are the same fork followed by an exec.
+heraci starts it as a fresh process with an allow-listed environ. A worker has limits, a result and
+a log file opened for it, no other descriptor, and, where heraci runs as root, an unprivileged uid
+that no other running worker has. Most are forked by `compile_zygote`, which has imported Hera; jobs
+that need another Python, and the installing of packages, are a fork of the server, and an exec.
 
 It speaks JSON lines over one socket with `heraci.compile_workers`, and lives as long as that socket
 is open, whatever becomes of heraci. Its first line holds `refused`: why no stranger's code may run
@@ -17,34 +17,21 @@ and either `code`, or `signal`, or `reason`, which is "timeout" or "folder_size"
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
-_CLONE_NEWNS = 0x00020000
-_CLONE_NEWIPC = 0x08000000
-_CLONE_NEWNET = 0x40000000
-_MADV_COLLAPSE = 25
-_HUGE_PAGE = 2 << 20
-_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+from heraci import compile_zygote
+from heraci.compile_confinement import RESULT, adopt_orphans, confine, isolate
 
-_LINUX = sys.platform == "linux"
-_RESULT = 3
 _JOB, _RESULT_OF_COMMAND = 3, 4
 _CALM = 0.25  # seconds between two looks at what long-running workers have written
 _PATIENCE = 10.0  # seconds until what was killed counts as gone
@@ -75,9 +62,9 @@ class Server:
     `keeper` is a uid of which there are no processes, for `end_user`.
     """
 
-    def __init__(self, control: socket.socket, run: Any, keeper: int | None) -> None:
+    def __init__(self, control: socket.socket, zygote: Zygote | None, keeper: int | None) -> None:
         self.control = control
-        self.run = run
+        self.zygote = zygote
         self.keeper = keeper
         self.folders: set[str] = set()  # where heraci stages workers' files
         self.buffer = b""
@@ -94,6 +81,8 @@ class Server:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self.selector.register(self.control, selectors.EVENT_READ)
         self.selector.register(reader, selectors.EVENT_READ)
+        if self.zygote:
+            self.selector.register(self.zygote.socket, selectors.EVENT_READ)
         try:
             while self.wait(reader):
                 self.reap()
@@ -111,6 +100,8 @@ class Server:
             if key.fd == reader:
                 with contextlib.suppress(BlockingIOError):
                     os.read(reader, 65536)
+            elif self.zygote and key.fileobj is self.zygote.socket:
+                self.zygote.hear()
             elif not self.receive():
                 return False
         return True
@@ -144,9 +135,13 @@ class Server:
             deadline=now + request["limits"]["seconds"],
             looked_at=now + _CALM,
         )
-        pid = os.fork()
-        if pid == 0:
-            _become_worker(self.run, request, *files)
+        if request["command"]:
+            pid = os.fork()
+            if pid == 0:
+                _become(request, *files)
+        else:
+            assert self.zygote is not None
+            pid = self.zygote.fork(request, files)
         for file in files:
             os.close(file)
         self.running[pid] = worker
@@ -169,6 +164,9 @@ class Server:
 
     def collect(self) -> None:
         """Hear from every process that has ended; what workers had left behind is forgotten."""
+        if self.zygote:
+            self.ended |= self.zygote.ended
+            self.zygote.ended.clear()
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 if found[0] in self.running:
@@ -219,6 +217,8 @@ class Server:
                 orphans = set(map(int, file.read().split())) - self.running.keys()
         except OSError:
             return False  # not Linux: a group of processes is all that can be ended
+        if self.zygote:
+            orphans.discard(self.zygote.pid)
         for pid in orphans:
             _kill(pid)
         return bool(orphans)
@@ -229,6 +229,8 @@ class Server:
         for pid in self.running:
             _kill_group(pid)
             _kill(pid)
+        if self.zygote:
+            self.zygote.end()
         self.running.clear()
         self.ended.clear()
         for worker in workers:
@@ -236,6 +238,99 @@ class Server:
             _sweep(worker)
         for folder in self.folders:
             remove_tree(folder)
+
+
+class LostError(Exception):
+    """The warm process has ended."""
+
+
+class Zygote:
+    """The warm process, as the server sees it; `ended` holds the statuses of its ended workers."""
+
+    # What a worker leaves behind becomes the server's before its end is told.
+
+    def __init__(self, *, many: bool) -> None:
+        self.socket, theirs = socket.socketpair()
+        self.buffer = b""
+        self.started: list[int] = []
+        self.living: set[int] = set()
+        self.ended: dict[int, int] = {}
+        server = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.socket.close()
+            compile_zygote.serve(theirs, server=server, many=many)
+        theirs.close()
+
+    def fork(self, request: dict[str, Any], files: list[int]) -> int:
+        """Have a worker forked that has these files as its result and its log; give its pid."""
+        data = json.dumps(request).encode()
+        data = len(data).to_bytes(4, "big") + data
+        sent = socket.send_fds(self.socket, [data], files)
+        if sent < len(data):
+            self.socket.sendall(data[sent:])
+        while not self.started:
+            self.hear()
+        return self.started.pop()
+
+    def end(self) -> None:
+        """End the process once it has told of all its workers, which were killed just now."""
+        until = time.monotonic() + _PATIENCE
+        with contextlib.suppress(OSError, LostError):
+            while self.living and (left := until - time.monotonic()) > 0:
+                self.socket.settimeout(left)
+                self.hear()
+        _kill(self.pid)
+        os.waitpid(self.pid, 0)
+
+    def hear(self) -> None:
+        """Read what it tells; see `compile_zygote`."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise LostError("the process that workers are forked from has ended")
+        *lines, self.buffer = (self.buffer + data).split(b"\n")
+        for line in lines:
+            numbers = [int(each) for each in line[1:].split()]
+            if line[:1] == b"+":
+                self.started.append(numbers[0])
+                self.living.add(numbers[0])
+            else:
+                self.living.remove(numbers[0])
+                self.ended[numbers[0]] = numbers[1]
+
+
+# --- starting -------------------------------------------------------------------------------------
+
+
+def _create(path: str, uid: int | None) -> int:
+    """Make a new file, whatever an earlier worker did with the one of that name."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    # Appending, because standard output and standard error share it.
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if uid is not None:
+        os.fchown(file, uid, uid)
+    return file
+
+
+def _become(request: dict[str, Any], result: int, log: int) -> NoReturn:
+    """Turn the forked process into another program, behind the wall.
+
+    It finds the job in one file and writes its result to another.
+    """
+    try:
+        confine(request, result, log)
+        os.chdir(request["place"])
+        with open("job.json", "x", encoding="utf-8") as file:
+            json.dump(request["job"], file)
+        os.dup2(RESULT, _RESULT_OF_COMMAND)
+        os.dup2(os.open("job.json", os.O_RDONLY), _JOB)
+        os.execve(request["command"][0], request["command"], request["environ"])  # closes the rest
+    except BaseException as error:
+        # The log is what heraci shows of a worker that gave no result.
+        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(1)
 
 
 # --- ending ---------------------------------------------------------------------------------------
@@ -334,277 +429,17 @@ def remove_tree(path: str) -> None:
             os.rmdir(folder)
 
 
-# --- becoming a worker ----------------------------------------------------------------------------
-
-
-def _create(path: str, uid: int | None) -> int:
-    """Make a new file, whatever an earlier worker did with the one of that name."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    # Appending, because standard output and standard error share it.
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    if uid is not None:
-        os.fchown(file, uid, uid)
-    return file
-
-
-def _become_worker(run: Any, request: dict[str, Any], result: int, log: int) -> NoReturn:
-    """Turn the forked process into a worker, and run the job."""
-    # Taken now: the job may replace them.
-    leave, own_pid, write = os._exit, os.getpid(), os.write
-    code = 1
-    try:
-        _confine(request, result, log)
-        if request["command"]:
-            _execute(request)
-        from heraci.compile_worker.run import send
-
-        os.environ.clear()
-        os.environ.update(request["environ"])
-        outcome = run.result(request["job"])
-        if os.getpid() == own_pid:  # what the script forked comes here too
-            send(_RESULT, outcome)
-        code = 0
-    except BaseException as error:
-        # The log is what heraci shows of a worker that gave no result.
-        write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
-    finally:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            leave(code)
-
-
-def _confine(request: dict[str, Any], result: int, log: int) -> None:
-    """Give up everything that a worker does not need."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    os.setsid()
-    _keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # where memory runs out, it is a worker that goes
-    _limit(request["limits"])
-    _drop_privileges(request["uid"])
-    # Its own uid may look at it, so /proc/self and /dev/stdout are what they are elsewhere. What
-    # is to become another program still knows its environ, an index's password perhaps.
-    _prctl(_PR_SET_DUMPABLE, int(not request["command"]))
-    os.umask(0o077)
-
-
-def _keep_only(*files: int) -> None:
-    """Make these files the descriptors from 0 on, and close all others."""
-    first = len(files)
-    for target, file in enumerate([_above(file, first) for file in files]):
-        os.dup2(file, target)
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-
-
-def _above(file: int, least: int) -> int:
-    """Give a copy of a descriptor that no number below `least` has."""
-    import fcntl
-
-    return fcntl.fcntl(file, fcntl.F_DUPFD, least)
-
-
-def _execute(request: dict[str, Any]) -> NoReturn:
-    """Become another program, which finds the job in one file and writes its result to another."""
-    os.chdir(request["place"])
-    with open("job.json", "x", encoding="utf-8") as file:
-        json.dump(request["job"], file)
-    os.dup2(_RESULT, _RESULT_OF_COMMAND)
-    os.dup2(os.open("job.json", os.O_RDONLY), _JOB)
-    os.execve(request["command"][0], request["command"], request["environ"])  # closes the rest
-
-
-def _limit(limits: dict[str, Any]) -> None:
-    wanted = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_AS: limits["memory"],
-        resource.RLIMIT_FSIZE: limits["file_size"],
-        resource.RLIMIT_NOFILE: limits["open_files"],
-        resource.RLIMIT_NPROC: limits["processes"],
-        # Time is measured on the wall; this only ends a loop that outlives its watcher.
-        resource.RLIMIT_CPU: int(limits["seconds"]) + 5,
-    }
-    for kind, value in wanted.items():
-        if value is None:
-            continue
-        _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        with contextlib.suppress(ValueError, OSError):  # macOS knows, but refuses, some of them
-            resource.setrlimit(kind, (value, value))
-
-
-def _drop_privileges(uid: int | None) -> None:
-    server = os.getppid()
-    if uid is not None:
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
-    # After the uid, whose change clears it.
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:
-        os._exit(1)  # the server had ended before it could be noticed
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-# --- before the first worker ----------------------------------------------------------------------
-
-
-def isolate(*, network: bool, needed: Sequence[str], uid: int | None) -> str | None:
-    """Take away what no worker needs; give the reason where strangers' code must not run.
-
-    Folders below one that only root may enter, a Python under root's home for one, are shown to
-    the workers alone, in a mount namespace of our own.
-    """
-    if uid is None:
-        return None
-    with contextlib.suppress(OSError):  # an aid where the right to do so is there
-        _libc("unshare", _CLONE_NEWIPC | (0 if network else _CLONE_NEWNET))
-    reason = None
-    try:
-        show(needed)
-    except OSError as error:
-        reason = f"no mount namespace can be made here ({error.strerror}) to show it to them"
-    for folder in needed:
-        if not _is_reachable(folder):
-            return (
-                f"{folder} cannot be entered by the unprivileged users that experiments run as: "
-                f"{reason or 'it is closed itself'}. Install heraci and its Python where all users "
-                "may read them, or run heraci as an ordinary user."
-            )
-    return _why_not(uid)
-
-
-def _why_not(uid: int) -> str | None:
-    """Try to become an unprivileged user as workers do; give the reason where that fails."""
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        try:
-            _drop_privileges(uid)
-            if os.getresuid() != (uid, uid, uid) or os.getgroups():
-                os.write(writer, b"the change had no effect")
-        except OSError as error:
-            os.write(writer, str(error.strerror).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    os.wait()
-    with os.fdopen(reader, encoding="utf-8") as file:
-        said = file.read()
-    return said and (
-        f"heraci runs as root, yet may not run experiments as an unprivileged user ({said}). "
-        "Give it the capabilities that root has in a container (CHOWN, DAC_OVERRIDE, KILL, SETGID, "
-        "SETUID), or run it as an ordinary user."
-    )
-
-
-def show(paths: Iterable[str]) -> None:
-    """Lay an empty file system over each closed folder and bind into it what is needed alone."""
-    # Under the name that is asked for as well as the real one: a link on the way is hidden, too.
-    hidden = sorted(
-        each
-        for path in {path for path in paths if not _is_reachable(path)}
-        for each in {os.path.abspath(path), os.path.realpath(path)}
-    )
-    if not hidden:
-        return
-    _libc("unshare", _CLONE_NEWNS)
-    # First of all: what follows must never be seen outside.
-    _libc("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
-    opened = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in hidden}
-    for folder in {closed for path in hidden if (closed := _closed_part(path))}:
-        _libc("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"mode=0755,size=1m")
-    for path, descriptor in opened.items():
-        os.makedirs(path, mode=0o755, exist_ok=True)
-        source = f"/proc/self/fd/{descriptor}".encode()
-        _libc("mount", source, os.fsencode(path), None, _MS_BIND | _MS_REC, None)
-        os.close(descriptor)
-
-
-def _is_reachable(path: str) -> bool:
-    """Tell whether any user may enter a folder, from the root down."""
-    return _closed_part(os.path.realpath(path)) is None
-
-
-def _closed_part(path: str) -> str | None:
-    """Give the first folder on the way to a real path that not everybody may enter."""
-    parts = path.split(os.sep)[1:]
-    for depth in range(len(parts) + 1):
-        folder = os.sep + os.sep.join(parts[:depth])
-        try:
-            if not os.stat(folder).st_mode & stat.S_IXOTH:
-                return folder
-        except FileNotFoundError:  # covered, and not laid open
-            return folder
-    return None
-
-
-# --- the system -----------------------------------------------------------------------------------
-
-
-def _prctl(option: int, value: int) -> None:
-    if _LINUX:
-        _libc("prctl", option, value, 0, 0, 0)
-
-
-_functions = ctypes.CDLL(None, use_errno=True)
-
-
-def _libc(name: str, *arguments: Any) -> None:
-    """Call a function of the C library; OSError where it says no."""
-    if getattr(_functions, name)(*arguments):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def make_ready_to_fork(*, many: bool) -> None:
-    """Lay our memory out so that a fork copies little of it.
-
-    Nothing that is here now is ever collected, or the collector would write to all of it. Where
-    `many` forks are to come, what can lie in huge pages does: a fork then copies a few entries
-    instead of ten thousand.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    if not _LINUX or not many:
-        return
-    with open("/proc/self/maps") as file:
-        regions = [line.split() for line in file]
-    for addresses, rights, *_, name in (each if len(each) > 5 else [*each, ""] for each in regions):
-        if rights == "rw-p" and name in ("", "[heap]"):
-            first, last = (int(each, 16) for each in addresses.split("-"))
-            first = -(-first // _HUGE_PAGE) * _HUGE_PAGE
-            size = last // _HUGE_PAGE * _HUGE_PAGE - first
-            if size > 0:
-                with contextlib.suppress(OSError):  # an older kernel does not know how
-                    _libc("madvise", ctypes.c_void_p(first), ctypes.c_size_t(size), _MADV_COLLAPSE)
-
-
 def main() -> None:
     """Serve the socket whose descriptor is the first argument, by the second one's JSON options."""
     control = socket.socket(fileno=int(sys.argv[1]))
     options = json.loads(sys.argv[2])
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # heraci gets them too, and closes the socket
-    # By path and not by name, so that it works however heraci itself was found.
-    sys.path.append(options["package_root"])
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     refused = isolate(network=options["network"], needed=options["needed"], uid=options["uid"])
     control.sendall(json.dumps({"refused": refused}).encode() + b"\n")
-    from heraci.compile_worker.run import Run
-
-    run = Run()
-    if options["warm"]:
-        run.install()
-        run.warm_up()
-    make_ready_to_fork(many=options["many"])
-    Server(control, run, options["keeper"]).serve()
-
-
-if __name__ == "__main__":
-    main()
+    zygote = Zygote(many=options["many"]) if options["warm"] else None
+    try:
+        Server(control, zygote, options["keeper"]).serve()
+    except LostError as error:
+        sys.exit(str(error))

@@ -34,6 +34,15 @@ _LOG_KEPT = 32_768
 _LARGEST_RESULT = 256 << 20
 _ROOMY = 256 << 20
 _MANY = 50
+# By its place and not by its name, so that it is this heraci however it was found; what else lies
+# there is not for scripts to import.
+_START = """\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from heraci import compile_server
+del sys.path[0]
+compile_server.main()
+"""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -259,15 +268,10 @@ class _Server:
             "uid": uids and uids.of(0),
             "keeper": uids and uids.keeper,
             "needed": sorted(each for each in prefixes if Path(each).is_dir()),
-            "package_root": str(package.parent),
         }
-        descriptor = str(theirs.fileno())
+        arguments = (str(package.parent), str(theirs.fileno()), json.dumps(options))
         self.process = subprocess.Popen(
-            # Unbuffered and without the folder of the script on the path: `git.py` lies there.
-            [
-                *(sys.executable, "-s", "-P", str(package / "compile_server.py")),
-                *(descriptor, json.dumps(options)),
-            ],
+            [sys.executable, "-s", "-P", "-c", _START, *arguments],
             cwd=folder,
             env=_server_environ(folder),
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,203 @@
+"""The warm process: imports Hera once, forks a worker for each job that needs no other Python.
+
+It does as little as can be done between two forks. What a process writes to after a fork is copied,
+page by page, and what its memory consists of is what a fork costs: so the books are kept by
+`compile_server`, which starts it, and a worker reads its own job.
+
+Over one socket the server sends the size of a job, the job as JSON, and the descriptors of the
+worker's result and log. The answers are lines: `+PID` for each worker that was started, in the
+order in which they were asked for, and `-PID STATUS` for each that has ended, the status as
+`os.waitpid` has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NoReturn
+
+from heraci.compile_confinement import RESULT, confine, end_with, libc
+
+_MADV_COLLAPSE = 25
+_HUGE_PAGE = 2 << 20
+_PIECE = 1 << 16
+_HEAD = 4  # bytes of a job's size
+
+
+def serve(control: socket.socket, *, server: int, many: bool) -> NoReturn:
+    """Get warm, then fork workers until the server, whose pid is given, is no more."""
+    code = 1
+    try:
+        end_with(server)
+        with _noted_fork_hooks() as hooks, _light_requests():
+            run = _warm_run()
+        zygote = _Zygote(control, run, hooks)
+        _make_ready_to_fork(many=many)
+        zygote.serve()
+        code = 0
+    except ConnectionError:
+        code = 0  # the server has ended in the middle of a sentence
+    except BaseException as error:
+        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(code)
+
+
+def _warm_run() -> Any:
+    from heraci.compile_worker.run import Run
+
+    run = Run()
+    run.install()
+    run.warm_up()
+    return run
+
+
+class _Zygote:
+    """Forks on demand and tells of the end of what it forked."""
+
+    def __init__(self, control: socket.socket, run: Any, hooks: list[dict[str, Any]]) -> None:
+        self.control = control
+        self.run = run
+        self.hooks = hooks
+
+    def serve(self) -> None:
+        """Answer until the other side closes the socket."""
+        woken, waker = os.pipe()
+        for descriptor in (woken, waker):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(woken, select.POLLIN)
+        poll.register(self.control, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == woken:
+                    os.read(woken, _PIECE)
+                    self.tell_of_ends()
+                elif not self.start():
+                    return
+
+    def tell_of_ends(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self.control.sendall(b"-%d %d\n" % ended)
+
+    def start(self) -> bool:
+        """Fork a worker; False once the other side has gone."""
+        data, files, _, _ = socket.recv_fds(self.control, _PIECE, 2)
+        if not data:
+            return False
+        pieces = [data]
+        missing = _HEAD + int.from_bytes(data[:_HEAD], "big") - len(data)
+        while missing > 0:
+            pieces.append(self.control.recv(missing))
+            if not pieces[-1]:
+                return False
+            missing -= len(pieces[-1])
+        pid = os.fork()
+        if pid == 0:
+            self.become_worker(b"".join(pieces)[_HEAD:], *files)
+        for file in files:
+            os.close(file)
+        self.control.sendall(b"+%d\n" % pid)
+        return True
+
+    def become_worker(self, request: bytes, result: int, log: int) -> NoReturn:
+        """Turn the forked process into a worker, and run the job."""
+        # Taken now: the job may replace them.
+        leave, own_pid, write = os._exit, os.getpid(), os.write
+        code = 1
+        try:
+            wanted = json.loads(request)
+            confine(wanted, result, log)
+            from heraci.compile_worker.run import send
+
+            for each in self.hooks:
+                os.register_at_fork(**each)
+            os.environ.clear()
+            os.environ.update(wanted["environ"])
+            outcome = self.run.result(wanted["job"])
+            if os.getpid() == own_pid:  # what the script forked comes here too
+                send(RESULT, outcome)
+            code = 0
+        except BaseException as error:
+            # The log is what heraci shows of a worker that gave no result.
+            write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
+        finally:
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                leave(code)
+
+
+# --- what a fork costs ----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _noted_fork_hooks() -> Iterator[list[dict[str, Any]]]:
+    """Note what modules want to be done at a fork, instead of doing it at each of ours.
+
+    They renew locks that nobody here holds, and the seed of a generator that the worker seeds
+    anyway; running them touches two hundred pages. A script's own forks need them.
+    """
+    hooks: list[dict[str, Any]] = []
+    register = os.register_at_fork
+    os.register_at_fork = lambda **hook: hooks.append(hook)
+    try:
+        yield hooks
+    finally:
+        os.register_at_fork = register
+
+
+@contextlib.contextmanager
+def _light_requests() -> Iterator[None]:
+    """Let Hera import a stand-in for requests, which it only sends with.
+
+    The real one brings twenty shared libraries. A script that imports it gets it.
+    """
+    if "requests" in sys.modules:
+        yield
+        return
+    light = ModuleType("requests")
+    for name in ("Session", "Response"):
+        setattr(light, name, type(name, (), {"__module__": "requests"}))
+    sys.modules["requests"] = light
+    try:
+        yield
+    finally:
+        del sys.modules["requests"]
+
+
+def _make_ready_to_fork(*, many: bool) -> None:
+    """Lay our memory out so that a fork copies little of it.
+
+    Nothing that is here now is ever collected, or the collector would write to all of it. Where
+    `many` forks are to come, what can lie in huge pages does: a fork then copies a few entries
+    instead of ten thousand.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    if sys.platform != "linux" or not many:
+        return
+    with open("/proc/self/maps") as file:
+        regions = [line.split() for line in file]
+    for addresses, rights, *_, name in (each if len(each) > 5 else [*each, ""] for each in regions):
+        if rights == "rw-p" and name in ("", "[heap]"):
+            first, last = (int(each, 16) for each in addresses.split("-"))
+            first = -(-first // _HUGE_PAGE) * _HUGE_PAGE
+            size = last // _HUGE_PAGE * _HUGE_PAGE - first
+            if size > 0:
+                with contextlib.suppress(OSError):  # an older kernel does not know how
+                    libc("madvise", ctypes.c_void_p(first), ctypes.c_size_t(size), _MADV_COLLAPSE)
