@@ -39,9 +39,28 @@ def run_compiler(
 ) -> Outcomes:
     """Compile every affected experiment at head and, where they are compared, at base."""
     settings = compared.settings
-    requests: list[tuple[str, Request]] = []
+    outcomes = Outcomes()
+    with ExitStack() as stack:
+        cache = None if settings.no_cache or settings.check_determinism else _cache(settings, where)
+        if cache is not None:
+            stack.callback(cache.close)
+        compiler = stack.enter_context(_compiler(settings, where, cache))
+        outcomes.isolated = compiler.isolated
+        if chosen.affected and (cache is None or cache.is_empty()):
+            compiler.warm_up(len(chosen.affected))
+        requests = _requests(chosen, compared, where)
+        _compile_all(compiler, requests, outcomes, progress)
+        if settings.check_determinism:
+            again = [("repeated", request) for end, request in requests if end == "head"]
+            _compile_all(compiler, again, outcomes, progress)
+    return outcomes
+
+
+def _requests(chosen: Chosen, compared: Compared, where: Workspace) -> list[tuple[str, Request]]:
+    """Make a request for each affected experiment at each end, with the end's name."""
+    settings = compared.settings
     head = _Requests(compared.head, settings, where, chosen.everything)
-    requests += [
+    requests = [
         ("head", head.make(each.experiment))
         for each in chosen.affected
         if each.status is not Change.REMOVED
@@ -55,18 +74,7 @@ def run_compiler(
             for each in chosen.affected
             if each.base is not None
         ]
-    outcomes = Outcomes()
-    with ExitStack() as stack:
-        cache = None if settings.no_cache or settings.check_determinism else _cache(settings, where)
-        if cache is not None:
-            stack.callback(cache.close)
-        compiler = stack.enter_context(_compiler(settings, where, cache))
-        outcomes.isolated = compiler.isolated
-        _compile_all(compiler, requests, outcomes, progress)
-        if settings.check_determinism:
-            again = [("repeated", request) for end, request in requests if end == "head"]
-            _compile_all(compiler, again, outcomes, progress)
-    return outcomes
+    return requests
 
 
 def _compile_all(

@@ -153,6 +153,11 @@ class Compiler:
         """Tell whether each worker runs under a uid of its own."""
         return self._workers.isolated
 
+    def warm_up(self, expected: int) -> None:
+        """Let the first worker get ready while the requests, about so many, are still made."""
+        self._workers.expected = expected
+        self._workers.warm_up()
+
     def compile(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Outcome]]:
         """Compile each request and give it with its outcome, in the order of completion."""
         environments = self._prepare(requests)
@@ -416,20 +421,20 @@ class _Reader:
         name = meta.get("name") or meta.get("generateName") or ""
         if kind not in KINDS:
             self.find("unknown-kind", f"is of kind {kind}, which Argo does not know", sources)
-        self.check_secrets(content, sources)
+        canonical = document.canonical(content)
+        self.check_secrets(canonical.decode(), sources)
         return Manifest(
             kind=str(kind),
             name=_text(name) or "",
             namespace=_text(meta.get("namespace")),
-            digest=document.digest(content),
+            digest=document.digest_of(canonical),
             document=content,
             file=f"{self.request.name}.yaml",
             index=index,
             sources=sources,
         )
 
-    def check_secrets(self, content: Mapping[str, Any], sources: Mapping[str, str]) -> None:
-        text = document.canonical(content).decode()
+    def check_secrets(self, text: str, sources: Mapping[str, str]) -> None:
         environ = self.request.environ.items()
         told = {value for name, value in environ if _SECRET_NAME.search(name) and len(value) >= 8}
         if any(json.dumps(each)[1:-1] in text for each in {*told, *self.secrets}):
@@ -497,7 +502,7 @@ def _checked(ended: Ended) -> Ended:
     if not wrong and not all(isinstance(path, str) for path in result["touched"]):
         wrong = ["touched"]
     if not wrong:
-        return replace(ended, result=_printable(result))
+        return replace(ended, result=_printable(result)) if ended.has_surrogates else ended
     kind = type(result.get(wrong[0])).__name__
     failure = ended.failure or f"sent what is no result: {wrong[0]} of type {kind}"
     return replace(ended, result=None, failure=failure)

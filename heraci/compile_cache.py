@@ -70,6 +70,15 @@ class Cache:
             )
             self._connection.execute("COMMIT")
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing was kept yet, so that nothing will be found."""
+        if self._connection is None:
+            return True
+        try:
+            return self._connection.execute("SELECT 1 FROM outcome LIMIT 1").fetchone() is None
+        except sqlite3.Error:
+            return True
+
     def close(self) -> None:
         """Close the file."""
         if self._connection is not None:

@@ -41,8 +41,7 @@ def confine(request: dict[str, Any], result: int, log: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     _keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
-    with contextlib.suppress(OSError):
-        # Where memory runs out, it is a worker that goes.
+    with contextlib.suppress(OSError):  # where memory runs out, it is a worker that goes
         file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(file, b"1000")
         os.close(file)

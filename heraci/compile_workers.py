@@ -80,11 +80,15 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a task ended: its result, None where it gave none; what it printed; what went wrong."""
+    """How a task ended: its result, None where it gave none; what it printed; what went wrong.
+
+    `has_surrogates` says that there may be lone ones in the result, which no file takes.
+    """
 
     result: dict[str, Any] | None
     log: str
     failure: str | None
+    has_surrogates: bool = False
 
 
 class Workers:
@@ -236,6 +240,7 @@ class Workers:
         log = _read_log(folder / "log").replace(f"{place}/repository/", "")
         failure = _failure(answer, task.limits, log)
         result = None
+        text = b""
         try:
             with _open_file(folder / "result") as file:
                 text = file.read((task.limits.file_size or _LARGEST_RESULT) + 1)
@@ -247,7 +252,8 @@ class Workers:
         if task.keep and failure is None:
             failure = _keep(place / task.keep[0], task.keep[1])
         remove_tree(str(place))
-        return Ended(result=result, log=log, failure=failure)
+        escaped = b"\\ud" in text or b"\\uD" in text
+        return Ended(result=result, log=log, failure=failure, has_surrogates=escaped)
 
 
 class _Server:

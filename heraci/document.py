@@ -44,7 +44,12 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 def digest(document: Mapping[str, Any]) -> str:
     """Give `sha256:` and 64 hex digits of the canonical form."""
-    return "sha256:" + hashlib.sha256(canonical(document)).hexdigest()
+    return digest_of(canonical(document))
+
+
+def digest_of(canonical: bytes) -> str:
+    """Give the digest of a document whose canonical form is at hand."""
+    return "sha256:" + hashlib.sha256(canonical).hexdigest()
 
 
 def dump(documents: Iterable[Mapping[str, Any]]) -> str:
@@ -100,6 +105,7 @@ _tags: dict[Any, str] = {}
 # What was read back already, as a key and as a value.
 _proven_keys: set[str] = set()
 _proven: set[Any] = set()
+_MOST_PROVEN = 200_000
 _LONG = 1000  # characters: a longer text hardly comes twice
 _STRING = "tag:yaml.org,2002:str"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -207,6 +213,8 @@ class _Writer:
             same = False
         if not same:
             raise ValueError("the YAML text does not read back as the document it was written from")
+        if len(_proven) > _MOST_PROVEN:
+            _proven.clear()
         _proven_keys.update(self.keys)
         _proven.update(each for each in self.values if len(str(each)) < _LONG)
 

@@ -29,6 +29,11 @@ class Documents:
         self.found: list[dict[str, Any]] = []
         self.failure: tuple[BaseException, Any] | None = None  # an exception, and whose it was
 
+    def forget(self) -> None:
+        """Begin anew, after what only warmed Hera up."""
+        self.found.clear()
+        self.failure = None
+
     def collect(self, reachable: set[int], others: list[str]) -> None:
         """Take what was sent, then the workflows of this experiment that were not."""
         sent = {id(each.owner) for each in self.service.calls}

@@ -96,12 +96,16 @@ class Run:
             self.authors = None
 
     def warm_up(self) -> None:
-        """Build workflows of the common kinds once, in the process that workers are forked from."""
-        from heraci.compile_worker import lighter_hera
-        from heraci.compile_worker.warm_up import build_common_workflows
+        """Compile workflows of the common kinds, in the process that workers are forked from."""
+        from heraci.compile_worker import lighter_hera, warm_up
 
         lighter_hera.lighten()
-        build_common_workflows()
+        self.record.locate(os.path.dirname(warm_up.__file__), os.path.basename(warm_up.__file__))
+        self.job = {"module": None}
+        warm_up.build_common_workflows()
+        self.collected.collect(set(), [])
+        json.dumps(self._finished())
+        self.collected.forget()
         config: Any = importlib.import_module("hera.shared").global_config
         config.reset()
         self.service.watch_config(config)
