@@ -135,7 +135,7 @@ def _loose(scanned: list[str], folders: set[str]) -> list[str]:
     for path in scanned:
         folder, _, name = path.rpartition("/")
         if folder not in inside:
-            inside[folder] = any(each in folders for each in (folder, *_parents(folder)))
+            inside[folder] = any(each in folders for each in (folder, *parents(folder)))
         if not inside[folder] and name not in {"__init__.py", "conftest.py"}:
             loose.append(path)
     return loose
@@ -158,7 +158,7 @@ def _single(sources: Sources, paths: Sequence[str], *, mark: bool) -> list[Exper
 
 
 _LISTS = rb"(?:glob|listdir|iterdir|scandir|iter_modules|walk_packages)"
-_LISTS_ITSELF = re.compile(rb"__all__.*" + _LISTS + rb"|" + _LISTS + rb".*__all__", re.DOTALL)
+LISTS_ITSELF = re.compile(rb"__all__.*" + _LISTS + rb"|" + _LISTS + rb".*__all__", re.DOTALL)
 _USES_HERA = re.compile(
     rb"^[ \t]*(?:from|import)[ \t]+(?:hera|heraci|hera_utils|hera_k8s_utils)\b", re.MULTILINE
 )
@@ -174,7 +174,7 @@ def _states_hera(text: bytes) -> bool:
         nodes = ast.walk(ast.parse(text))
     except (SyntaxError, ValueError, RecursionError):
         return True
-    return any(_HERA & _top_names(node) for node in nodes)
+    return any(HERA & _top_names(node) for node in nodes)
 
 
 def _top_names(node: ast.AST) -> set[str]:
@@ -209,7 +209,7 @@ def _printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _bytes(name: str) -> bytes:
+def as_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
@@ -217,7 +217,7 @@ def _below(top: str, path: str) -> str:
     return path[len(top) + 1 :] if top else path
 
 
-def _parents(path: str) -> Iterator[str]:
+def parents(path: str) -> Iterator[str]:
     while path := path.rpartition("/")[0]:
         yield path
 
@@ -251,16 +251,16 @@ class Imports:
     def uses_hera(self) -> bool:
         """Whether it imports Hera, heraci or the two libraries that heraci carries on."""
         return any(
-            each.level == 0 and each.module.partition(".")[0] in _HERA for each in self.imports
+            each.level == 0 and each.module.partition(".")[0] in HERA for each in self.imports
         )
 
 
-_HERA = frozenset({"hera", "heraci", "hera_utils", "hera_k8s_utils"})
-_DYNAMIC = re.compile(
+HERA = frozenset({"hera", "heraci", "hera_utils", "hera_k8s_utils"})
+DYNAMIC = re.compile(
     rb"\b(import_module|__import__|spec_from_file_location|SourceFileLoader|load_source"
     rb"|runpy|execfile|exec(?=\s*\())"
 )
-_EDITS_PATH = re.compile(
+EDITS_PATH = re.compile(
     rb"\bsys\s*\.\s*path\b|\bfrom\s+sys\s+import\b|\bsys\s+as\b|addsitedir|PYTHONPATH"
 )
 # One of these stands in whatever the two expressions find, and is looked for thirty times faster.
@@ -283,12 +283,12 @@ def imports_of(source: bytes) -> Imports:
         imports=tuple(imports),
         dynamic=tuple(
             (text.count(b"\n", 0, found.start()) + 1, found[1].decode())
-            for found in _DYNAMIC.finditer(text)
+            for found in DYNAMIC.finditer(text)
         )
         if any(word in text for word in _DYNAMIC_WORDS)
         else (),
         edits_path=any(word in text for word in _PATH_WORDS)
-        and _EDITS_PATH.search(text) is not None,
+        and EDITS_PATH.search(text) is not None,
     )
 
 
@@ -358,7 +358,7 @@ def _statement(piece: str) -> list[Import] | None:
     module = "".join(found[2].split())
     tail = found[3].partition("#")[0] if "\n" not in found[3] else found[3]
     if "(" in tail and ")" not in tail:
-        return [Import(module)] if not level and _known(module) else None
+        return [Import(module)] if not level and is_of_hera(module) else None
     return [Import(module, tuple(_names(tail)), level)]
 
 
@@ -372,9 +372,9 @@ def _names(tail: str) -> list[str]:
     return names
 
 
-def _known(module: str) -> bool:
+def is_of_hera(module: str) -> bool:
     """Whether a module cannot be the repository's: its names need not be known then."""
-    return module.partition(".")[0] in _HERA
+    return module.partition(".")[0] in HERA
 
 
 def _standard(module: str) -> bool:
@@ -462,14 +462,14 @@ class Sources:
         """Modules by the last part of their name."""
         tails: dict[str, list[str]] = {}
         for path in self.python:
-            tails.setdefault(_stem(path), []).append(path)
+            tails.setdefault(stem(path), []).append(path)
         return tails
 
     def imported_among(self, paths: Collection[str]) -> set[str]:
         """Those of some files that another file below the experiments folder imports."""
         if not paths:
             return set()
-        wanted, words = set(paths), {_bytes(_stem(path)) for path in paths}
+        wanted, words = set(paths), {as_bytes(stem(path)) for path in paths}
         scripts = [path for path in self.python if path.startswith(self.prefix)]
         self.load(scripts)
         found = set()
@@ -502,7 +502,7 @@ class Sources:
             each.module.partition(".")[0]
             for path in closure.files
             for each in self.imports(path).imports
-            if not (each.level or _known(each.module) or _standard(each.module))
+            if not (each.level or is_of_hera(each.module) or _standard(each.module))
             and not self._resolve(each, path, entry, edits_path=closure.edits_path)
         }
 
@@ -523,7 +523,7 @@ class Sources:
         if self._linked:
             yield from self._links_to(path)
         # Of every folder above: one without the file may still be part of a package.
-        for folder in _parents(path):
+        for folder in parents(path):
             if self._package(folder):
                 yield f"{folder}/__init__.py"
         for each in self.imports(path).imports:
@@ -531,7 +531,7 @@ class Sources:
 
     def _links_to(self, path: str) -> Iterator[str]:
         """The links by which a path is reached, and the file that it is."""
-        yield from (each for each in (path, *_parents(path)) if each in self.tree.links)
+        yield from (each for each in (path, *parents(path)) if each in self.tree.links)
         real = self._real(path)
         if real is not None:
             yield real
@@ -568,7 +568,7 @@ class Sources:
         roots = {dirname(entry): None, self._package_root(path): None, "": None}
         roots |= {self._package_root(entry): None, self.experiments_dir: None, dirname(path): None}
         if edits_path:
-            roots |= dict.fromkeys([*_parents(entry), *_parents(path)])
+            roots |= dict.fromkeys([*parents(entry), *parents(path)])
         return roots
 
     def _package_root(self, path: str) -> str:
@@ -599,9 +599,9 @@ class Sources:
         if b"__all__" not in text:
             return []
         inside = [path for path in self.python if dirname(path) == folder]
-        if _LISTS_ITSELF.search(text):
+        if LISTS_ITSELF.search(text):
             return inside
-        return [path for path in inside if _bytes(_stem(path)) in text]
+        return [path for path in inside if as_bytes(stem(path)) in text]
 
     def _there(self, path: str) -> bool:
         if path in self.tree.files:
@@ -622,7 +622,7 @@ class Sources:
         return found
 
 
-def _stem(path: str) -> str:
+def stem(path: str) -> str:
     """The last part of a module's name."""
     name = basename(path)
     return basename(dirname(path)) if name == "__init__.py" else name.removesuffix(".py")
@@ -696,7 +696,7 @@ _REFERS = re.compile(
     rb"|(?<![\w/.])(\.{1,2}/[\w./-]+)",
     re.MULTILINE,
 )
-_READS = re.compile(
+READS = re.compile(
     rb"\bopen\s*\(|\.read\w*\s*\(|\bread_\w+|\bload\w*\s*\(|glob|listdir|iterdir|scandir"
     rb"|\bwalk\s*\(|\bgenfromtxt|Loader|get_data|\bfrom_file\w*|importlib.resources|pkgutil|subprocess|system"
 )
@@ -842,7 +842,7 @@ class _Comparison:
     def _by_folder(self) -> Mapping[str, list[str]]:
         folders: dict[str, list[str]] = {}
         for path in self.changed:
-            for folder in _parents(path):
+            for folder in parents(path):
                 folders.setdefault(folder, []).append(path)
         return folders
 
@@ -931,7 +931,7 @@ class _Comparison:
         words: dict[bytes, list[str]] = {}
         for path in self.changed:
             for word in (basename(path), *self._loose_words(path)):
-                plain = _bytes(word) if _PLAIN.fullmatch(_bytes(word)) else b""
+                plain = as_bytes(word) if PLAIN.fullmatch(as_bytes(word)) else b""
                 words.setdefault(plain, []).append(path)
         return words
 
@@ -949,7 +949,7 @@ class _Comparison:
         """The changed files that a source names, each with how."""
         found = self._mentioned.get(text)
         if found is None:
-            words = _words(text)
+            words = words_of(text)
             hits = {path for word in words & self._telling.keys() for path in self._telling[word]}
             hits.update(self._telling.get(b"", ()))
             verbs = {path: self._mention(path, text, words) for path in hits}
@@ -960,24 +960,24 @@ class _Comparison:
     def _mention(self, path: str, text: bytes, words: frozenset[bytes]) -> str:
         """Whether a source names a file: by its name, or loosely by its stem or a folder."""
         owner = self._owner(path)
-        if owner and _bytes(basename(owner)) not in text:
+        if owner and as_bytes(basename(owner)) not in text:
             return ""  # in another experiment's folder, and that is not named
-        if _holds(text, words, basename(path)):
+        if holds(text, words, basename(path)):
             return "reads"
-        loosely = any(_holds(text, words, word) for word in self._loose_words(path))
+        loosely = any(holds(text, words, word) for word in self._loose_words(path))
         return "may read" if loosely else ""
 
     def _loose_words(self, path: str) -> set[str]:
         name = basename(path)
         if path.endswith(".py") or name in _SETTINGS or self._owner(path):
             return set()
-        return {name.partition(".")[0], *map(basename, _parents(path))} - {""}
+        return {name.partition(".")[0], *map(basename, parents(path))} - {""}
 
     def _owner(self, path: str) -> str | None:
         """The outermost experiment folder that a file lies in."""
         folder = path.rpartition("/")[0]
         if folder not in self._owners:
-            around = [each for each in (folder, *_parents(folder)) if each in self.folders]
+            around = [each for each in (folder, *parents(folder)) if each in self.folders]
             self._owners[folder] = around[-1] if around else None
         return self._owners[folder]
 
@@ -992,7 +992,7 @@ class _Comparison:
 
     def _untold(self, closure: Closure) -> str | None:
         for path in closure.files:
-            line = _reads_untold(self.head.text(path))
+            line = reads_untold(self.head.text(path))
             if line:
                 return f"{path}:{line}"
         return None
@@ -1095,16 +1095,16 @@ class _Comparison:
         ]
 
     @cached_property
-    def _texts(self) -> _Texts:
+    def _texts(self) -> Texts:
         """Each Python file with its text at head, and at base where that is another."""
         before = [path for path in self.python if path in self.base.tree.files]
-        texts = _Texts()
+        texts = Texts()
         for sources, paths in ((self.head, self.head.python), (self.base, before)):
             sources.load(paths)
             texts.add((path, sources.text(path)) for path in paths)
         return texts
 
-    def _starts(self, texts: _Texts) -> set[str]:
+    def _starts(self, texts: Texts) -> set[str]:
         """Files that changed, that name a changed file, or that may use any."""
         found = set(self.python)
         for word in self._telling:
@@ -1112,15 +1112,15 @@ class _Comparison:
                 if path not in found and self._mentions(text):
                     found.add(path)
         if self.python:
-            found |= texts.matching(_ANY_MODULE, (_DYNAMIC, _EDITS_PATH, _NO_TEXT, _LISTS_ITSELF))
+            found |= texts.matching(_ANY_MODULE, (DYNAMIC, EDITS_PATH, _NO_TEXT, LISTS_ITSELF))
         if self._readable:
-            found |= texts.matching(_ANY_FILE, (_READS,))
+            found |= texts.matching(_ANY_FILE, (READS,))
         return found
 
     def _importing_words(self, path: str) -> Iterator[bytes]:
         """What the text of any file says that imports this one, from outside its folder."""
         owner = self._owner(path)
-        yield _bytes(basename(owner) if owner else _stem(path))
+        yield as_bytes(basename(owner) if owner else stem(path))
 
     def _beside(self, path: str) -> Iterator[str]:
         """Folders whose files may load this one without a word."""
@@ -1131,7 +1131,7 @@ class _Comparison:
             yield dirname(path)
 
 
-class _Texts:
+class Texts:
     """Many sources as one text, to find a word in all of them at the speed of `bytes.find`."""
 
     def __init__(self) -> None:
@@ -1168,18 +1168,18 @@ class _Texts:
         return {path for path, text in texts if any(each.search(text) for each in patterns)}
 
 
-_PLAIN = re.compile(rb"\w(?:[\w.-]*\w)?", re.ASCII)
+PLAIN = re.compile(rb"\w(?:[\w.-]*\w)?", re.ASCII)
 
 
-def _words(text: bytes) -> frozenset[bytes]:
+def words_of(text: bytes) -> frozenset[bytes]:
     """The words of a text, names of files among them whole and in parts."""
     words = set(re.findall(rb"\w(?:[\w.-]*\w)?", text))
     return frozenset(words.union(*(re.findall(rb"\w+", word) for word in words)))
 
 
-def _holds(text: bytes, words: frozenset[bytes], word: str) -> bool:
-    name = _bytes(word)
-    return name in words if _PLAIN.fullmatch(name) else name in text
+def holds(text: bytes, words: frozenset[bytes], word: str) -> bool:
+    name = as_bytes(word)
+    return name in words if PLAIN.fullmatch(name) else name in text
 
 
 def _differences(
@@ -1230,9 +1230,9 @@ _CHILDREN = frozenset({"run", "call", "check_call", "check_output", "Popen", "sy
 
 
 @lru_cache(maxsize=1 << 14)
-def _reads_untold(source: bytes) -> int | None:
+def reads_untold(source: bytes) -> int | None:
     """The line of the first read whose file no text in the source names; in doubt, any read."""
-    if not _READS.search(source):
+    if not READS.search(source):
         return None
     try:
         tree = ast.parse(source)
