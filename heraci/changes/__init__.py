@@ -9,12 +9,7 @@ beside them and hyphens in their names, and one end of a comparison lies in Git'
 from __future__ import annotations
 
 from heraci.changes.affected import Affected, Change, Known, affected_experiments
-from heraci.changes.experiments import (
-    Experiment,
-    find_experiments,
-    missing_entries,
-    source_closure,
-)
+from heraci.changes.experiments import Experiment, find_experiments, missing_entries
 from heraci.changes.imports import Import, Imports, imports_of
 from heraci.changes.sources import Closure, Sources
 from heraci.changes.tree import Tree
@@ -33,5 +28,4 @@ __all__ = [
     "find_experiments",
     "imports_of",
     "missing_entries",
-    "source_closure",
 ]

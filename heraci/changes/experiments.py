@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join, normpath
 
 from heraci.changes.imports import HERA
-from heraci.changes.sources import Closure, Sources
+from heraci.changes.sources import Sources
 from heraci.changes.tree import Tree, parents
 
 ENTRY = "experiment.py"
@@ -36,25 +36,13 @@ class Experiment:
 
 
 def find_experiments(
-    tree: Tree, experiments_dir: str, entries: Mapping[str, str] | None = None
+    sources: Sources, entries: Mapping[str, str] | None = None, *, mark: bool = True
 ) -> tuple[Experiment, ...]:
-    """All experiments of a tree, by name."""
-    return _find(Sources(tree, experiments_dir), entries or {})
+    """All experiments of a tree, by name; `entries` are those that heraci.toml names.
 
-
-def missing_entries(tree: Tree, entries: Mapping[str, str]) -> tuple[str, ...]:
-    """Names in heraci.toml whose file is not there."""
-    return tuple(name for name in sorted(entries) if _named(tree, name, entries[name]) is None)
-
-
-def source_closure(experiment: Experiment, tree: Tree, experiments_dir: str = "") -> Closure:
-    """The entry and what it imports, transitively, found without running it."""
-    return Sources(tree, experiments_dir).closure(experiment.path)
-
-
-def _find(
-    sources: Sources, entries: Mapping[str, str], *, mark: bool = True
-) -> tuple[Experiment, ...]:
+    Without `mark` nobody asks which of them others import, which takes reading every script.
+    """
+    entries = entries or {}
     tree, top = sources.tree, sources.experiments_dir
     named = [found for name, entry in entries.items() if (found := _named(tree, name, entry))]
     taken = {each.path for each in named}
@@ -68,6 +56,11 @@ def _find(
     loose = [path for path in _loose(scanned, folders) if path not in taken]
     single = _single(sources, loose, mark=mark)
     return tuple(sorted(_one_name_each(named, whole, single), key=lambda each: each.name))
+
+
+def missing_entries(tree: Tree, entries: Mapping[str, str]) -> tuple[str, ...]:
+    """Names in heraci.toml whose file is not there."""
+    return tuple(name for name in sorted(entries) if _named(tree, name, entries[name]) is None)
 
 
 def _named(tree: Tree, name: str, entry: str) -> Experiment | None:

@@ -31,10 +31,7 @@ class Closure:
 
 
 class Sources:
-    """The Python files of one tree: read once, scanned once, resolved by path.
-
-    Two trees of one repository share `seen`, so that what is equal at both ends is scanned once.
-    """
+    """The Python files of one tree: read once, scanned once, resolved by path."""
 
     def __init__(
         self, tree: Tree, experiments_dir: str, seen: dict[str, Imports] | None = None
@@ -45,6 +42,10 @@ class Sources:
         self.prefix = f"{self.experiments_dir}/" if self.experiments_dir else ""
         self._texts: dict[str, bytes] = {}
         self._linked = bool(tree.links)
+
+    def beside(self, tree: Tree) -> Sources:
+        """The sources of another tree; what both hold alike is scanned once."""
+        return Sources(tree, self.experiments_dir, self._seen)
 
     def load(self, paths: Iterable[str]) -> None:
         """Read many files at once."""

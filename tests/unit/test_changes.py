@@ -21,11 +21,11 @@ from heraci.changes import (
     Import,
     Imports,
     Known,
+    Sources,
     affected_experiments,
     find_experiments,
     imports_of,
     missing_entries,
-    source_closure,
 )
 
 HERA = "from hera.workflows import Workflow\n"
@@ -64,14 +64,27 @@ def folder_of(name: str) -> Experiment:
     return Experiment(name=name, path=f"{folder}/experiment.py", folder=folder)
 
 
+def found(
+    tree: Files, entries: Mapping[str, str] | None = None, folder: str = "experiments"
+) -> tuple[Experiment, ...]:
+    """The experiments of a tree."""
+    return find_experiments(Sources(tree, folder), entries)
+
+
+def affected(before: Files, after: Files, known: Known | None = None) -> tuple[Affected, ...]:
+    """The experiments that differ between two trees, or may."""
+    head = Sources(after, "experiments")
+    return affected_experiments(head.beside(before), head, find_experiments(head), known=known)
+
+
 def compared(
     before: Mapping[str, str], change: Mapping[str, str | None], known: Known | None = None
 ) -> dict[str, tuple[str, ...]]:
     """Reasons by experiment, for a change to some files (None removes one)."""
     after = {**before, **change}
     head = {path: text for path, text in after.items() if text is not None}
-    found = affected_experiments(Files(before), Files(head), "experiments", known=known)
-    return {each.experiment.name: each.reasons for each in found}
+    told = affected(Files(before), Files(head), known=known)
+    return {each.experiment.name: each.reasons for each in told}
 
 
 # Discovery
@@ -88,7 +101,7 @@ def test_a_folder_with_an_entry_is_one_experiment_at_any_depth():
         }
     )
 
-    assert find_experiments(tree, "experiments") == (
+    assert found(tree) == (
         folder_of("city/collect"),
         folder_of("hello world-1"),
     )
@@ -115,7 +128,7 @@ def test_single_files_are_experiments_where_they_use_hera():
         }
     )
 
-    assert [each.name for each in find_experiments(tree, "experiments")] == [
+    assert [each.name for each in found(tree)] == [
         "a/__main__",
         "a/hera",
         "a/heraci-one",
@@ -134,7 +147,7 @@ def test_a_file_that_another_imports_is_marked():
         }
     )
 
-    assert find_experiments(tree, "experiments") == (
+    assert found(tree) == (
         Experiment(name="alone", path="experiments/alone.py"),
         Experiment(name="run", path="experiments/run.py"),
         Experiment(name="steps", path="experiments/steps.py", imported=True),
@@ -144,7 +157,7 @@ def test_a_file_that_another_imports_is_marked():
 def test_no_two_experiments_get_one_name():
     tree = Files({"experiments/a/experiment.py": HERA, "experiments/a.py": HERA})
 
-    assert find_experiments(tree, "experiments") == (
+    assert found(tree) == (
         folder_of("a"),
         Experiment(name="a.py", path="experiments/a.py"),
     )
@@ -153,7 +166,7 @@ def test_no_two_experiments_get_one_name():
 def test_the_experiments_folder_can_be_the_root_or_hold_an_entry_itself():
     tree = Files({"experiment.py": HERA, "b/experiment.py": HERA, "c.py": HERA})
 
-    assert find_experiments(tree, ".") == (
+    assert found(tree, folder=".") == (
         Experiment(name="b", path="b/experiment.py", folder="b"),
         Experiment(name="c", path="c.py"),
         Experiment(name="experiment", path="experiment.py"),
@@ -178,7 +191,7 @@ def test_entries_of_heraci_toml_add_and_name():
         "lost": "flows/lost.py",
     }
 
-    assert find_experiments(tree, "experiments", entries) == (
+    assert found(tree, entries) == (
         Experiment(name="b", path="experiments/b.py", named=True),
         Experiment(name="day", path="flows/nightly.py", function="build_day", named=True),
         Experiment(
@@ -198,7 +211,7 @@ def test_entries_of_heraci_toml_add_and_name():
 def test_a_name_that_is_no_text_can_still_be_shown():
     tree = Files({"experiments/caf\udce9.py": HERA})
 
-    assert [each.name for each in find_experiments(tree, "experiments")] == ["caf\\xe9"]
+    assert [each.name for each in found(tree)] == ["caf\\xe9"]
 
 
 # What a source imports
@@ -297,8 +310,7 @@ def test_no_import_of_the_standard_library_is_missed(start: int):
 
 
 def closure(contents: Mapping[str, str], path: str = "experiments/a/experiment.py") -> list[str]:
-    experiment = Experiment(name="a", path=path, folder=dirname(path))
-    return sorted(source_closure(experiment, Files(contents), "experiments").files)
+    return sorted(Sources(Files(contents), "experiments").closure(path).files)
 
 
 @pytest.mark.parametrize(
@@ -673,7 +685,7 @@ def test_added_removed_and_renamed():
         "experiments/c.py": "",
     }
 
-    assert affected_experiments(Files(before), Files(after), "experiments") == (
+    assert affected(Files(before), Files(after)) == (
         Affected(
             experiment=folder_of("b"),
             status=Change.REMOVED,
@@ -711,9 +723,9 @@ def test_of_two_equal_entries_the_likelier_one_was_moved():
         f"experiments/{n}2/{f}": t for n in "ba" for f, t in (("experiment.py", HERA), ("n", n))
     }
 
-    found = affected_experiments(Files(before), Files(after), "experiments")
+    told = affected(Files(before), Files(after))
 
-    assert {each.experiment.name: each.base and each.base.name for each in found} == {
+    assert {each.experiment.name: each.base and each.base.name for each in told} == {
         "a2": "a",
         "b2": "b",
     }
@@ -723,9 +735,9 @@ def test_an_experiment_added_beside_a_file_of_its_name_renames_neither_by_mistak
     before = {"experiments/a.py": HERA}
     after = {"experiments/a.py": HERA, "experiments/a/experiment.py": HERA}
 
-    found = affected_experiments(Files(before), Files(after), "experiments")
+    told = affected(Files(before), Files(after))
 
-    assert [(each.experiment.name, each.status, each.reasons) for each in found] == [
+    assert [(each.experiment.name, each.status, each.reasons) for each in told] == [
         ("a", Change.ADDED, ("experiments/a/experiment.py was added",)),
         ("a.py", Change.RENAMED, ("renamed from a",)),
     ]
@@ -737,9 +749,9 @@ def test_a_changed_submodule_stays_in():
             super().__init__({"experiments/a/experiment.py": "import vendored\n"})
             self.files["third_party/x"] = f"submodule:{commit}"
 
-    found = affected_experiments(WithSubmodule("1"), WithSubmodule("2"), "experiments")
+    told = affected(WithSubmodule("1"), WithSubmodule("2"))
 
-    assert [each.reasons for each in found] == [
+    assert [each.reasons for each in told] == [
         ("may import from the submodule third_party/x, which changed (vendored)",)
     ]
 
@@ -769,9 +781,7 @@ def test_looking_closer_only_where_words_are_loses_nothing():
     }
     for path, text in files.items():
         after = {**files, path: text + "# more\n"}
-        narrow = affected_experiments(Files(files), Files(after), "experiments")
+        narrow = affected(Files(files), Files(after))
         link = {"link": "-> nowhere"}  # a link anywhere switches the short cut off
-        wide = affected_experiments(
-            Files({**files, **link}), Files({**after, **link}), "experiments"
-        )
+        wide = affected(Files({**files, **link}), Files({**after, **link}))
         assert narrow == wide, path
