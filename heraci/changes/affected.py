@@ -15,7 +15,7 @@ from heraci.changes.experiments import Experiment
 from heraci.changes.mentions import Mentions
 from heraci.changes.near import within_reach
 from heraci.changes.pins import Pins
-from heraci.changes.reads import reads_untold
+from heraci.changes.reads import untold
 from heraci.changes.renames import edited_on_the_way, renamed
 from heraci.changes.sources import Closure, Sources
 
@@ -117,7 +117,7 @@ class _Judge:
     def _untouched(self, each: Experiment, old: Experiment | None) -> bool:
         """What is so for nearly all experiments, found out quickly."""
         return (
-            old == each
+            (old is each or old == each)
             and each.folder not in self.difference.by_folder
             and each.path not in self.near
             and not self._concerning_many
@@ -221,17 +221,28 @@ class _Judge:
                     told[path] = verb
         for path in sorted(told.keys() - own):
             yield f"{told[path]} {self.difference.told(path)}"
-        unsure = sorted(self.difference.readable - own - told.keys())
-        where = self._untold(after) if unsure else None
-        if where:
-            yield f"may read any file (at {where}); {self._first_of(unsure)}"
+        yield from self._from_untold(after, own | told.keys())
 
-    def _untold(self, closure: Closure) -> str | None:
-        for path in closure.files:
-            line = reads_untold(self.head.text(path))
-            if line:
-                return f"{path}:{line}"
-        return None
+    def _from_untold(self, after: Closure, known: Collection[str]) -> Iterator[str]:
+        readable = sorted(self.difference.readable.difference(known))
+        there = [path for path in readable if self.changed[path] != "changed"]
+        owned = sorted(self.difference.owned.difference(known))
+        if not (readable or owned):
+            return
+        for path in after.files:
+            found = untold(self.head.text(path))
+            if found.reads and readable:
+                where = f"{path}:{found.reads}"
+                yield f"may read any file (at {where}); {self._first_of(readable)}"
+                return
+            if found.asks and there:
+                where = f"{path}:{found.asks}"
+                yield f"may look for any file (at {where}); {self._first_of(there)}"
+                return
+            if found.lists and owned:
+                where = f"{path}:{found.lists}"
+                yield f"may read any file (at {where}); {self._first_of(owned)}"
+                return
 
     def _from_declared(self, each: Experiment, own: set[str]) -> Iterator[str]:
         for pattern in self.known.data.get(each.name, ()):

@@ -88,9 +88,14 @@ class Difference:
         """Changed files that an experiment might read without naming them."""
         return frozenset(
             path
-            for path in self.other
+            for path in self.changed
             if basename(path) not in SETTINGS and self.owner(path) is None
         )
+
+    @cached_property
+    def owned(self) -> frozenset[str]:
+        """Changed files in an experiment's folder, which others hardly ever read."""
+        return frozenset(path for path in self.changed if self.owner(path))
 
 
 def differences(

@@ -90,7 +90,7 @@ def _loose(scanned: list[str], folders: set[str]) -> list[str]:
     for path in scanned:
         folder, _, name = path.rpartition("/")
         if folder not in inside:
-            inside[folder] = any(each in folders for each in (folder, *parents(folder)))
+            inside[folder] = folder in folders or any(up in folders for up in parents(folder))
         if not inside[folder] and name not in {"__init__.py", "conftest.py"}:
             loose.append(path)
     return loose

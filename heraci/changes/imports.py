@@ -13,14 +13,22 @@ from io import BytesIO
 HERA = frozenset({"hera", "heraci", "hera_utils", "hera_k8s_utils"})
 DYNAMIC = re.compile(
     rb"\b(import_module|__import__|spec_from_file_location|SourceFileLoader|load_source"
-    rb"|runpy|execfile|exec(?=\s*\())"
+    rb"|runpy|execfile|find_spec|exec(?=\s*\())"
 )
 EDITS_PATH = re.compile(
     rb"\bsys\s*\.\s*path\b|\bfrom\s+sys\s+import\b|\bsys\s+as\b|addsitedir|PYTHONPATH"
 )
 # One of these stands in whatever the two expressions find, and is looked for thirty times faster.
-_DYNAMIC_WORDS = (b"import_", b"spec_from", b"SourceFile", b"load_source", b"runpy", b"exec")
-_PATH_WORDS = (b"sys", b"addsitedir", b"PYTHONPATH")
+DYNAMIC_WORDS = (
+    b"import_",
+    b"spec_from",
+    b"SourceFile",
+    b"load_source",
+    b"runpy",
+    b"exec",
+    b"find_spec",
+)
+PATH_WORDS = (b"sys", b"addsitedir", b"PYTHONPATH")
 _IMPORT = re.compile(r"import\b(.*)", re.DOTALL)
 _FROM = re.compile(r"from\b\s*([.\s]*)([\w.\s]*?)\s*\bimport\b(.*)", re.DOTALL)
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -70,10 +78,9 @@ def imports_of(source: bytes) -> Imports:
             (text.count(b"\n", 0, found.start()) + 1, found[1].decode())
             for found in DYNAMIC.finditer(text)
         )
-        if any(word in text for word in _DYNAMIC_WORDS)
+        if any(word in text for word in DYNAMIC_WORDS)
         else (),
-        edits_path=any(word in text for word in _PATH_WORDS)
-        and EDITS_PATH.search(text) is not None,
+        edits_path=any(word in text for word in PATH_WORDS) and EDITS_PATH.search(text) is not None,
     )
 
 

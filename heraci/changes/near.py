@@ -7,24 +7,14 @@ from collections.abc import Collection, Iterator
 from posixpath import basename, dirname
 
 from heraci.changes.difference import Difference
-from heraci.changes.imports import DYNAMIC, EDITS_PATH
+from heraci.changes.imports import DYNAMIC, DYNAMIC_WORDS, EDITS_PATH, PATH_WORDS
 from heraci.changes.mentions import MANY_WORDS, Mentions
-from heraci.changes.reads import READS
+from heraci.changes.reads import LIST_WORDS, READ_WORDS, READS, lists_outward
 from heraci.changes.sources import LISTS_ITSELF
 from heraci.changes.tree import as_bytes, stem
 
 _NO_TEXT = re.compile(rb"\0|coding[:=]")
-# Each pattern holds one of these: looking for them first is far quicker.
-_ANY_MODULE = (
-    *(b"import_module", b"__import__", b"spec_from_file", b"SourceFileLoader", b"load_source"),
-    *(b"runpy", b"exec", b"sys.path", b"from sys", b"sys as", b"addsitedir", b"PYTHONPATH"),
-    *(b"\0", b"coding:", b"coding=", b"__all__"),
-)
-_ANY_FILE = (
-    *(b"open", b".read", b"read_", b"load", b"glob", b"listdir", b"iterdir", b"scandir"),
-    *(b"walk", b"genfromtxt", b"Loader", b"get_data", b"from_file", b"resources", b"pkgutil"),
-    *(b"subprocess", b"system"),
-)
+_ANY_MODULE = (*DYNAMIC_WORDS, *PATH_WORDS, b"\0", b"coding", b"__all__")
 
 
 def within_reach(difference: Difference, mentions: Mentions) -> Collection[str]:
@@ -34,7 +24,7 @@ def within_reach(difference: Difference, mentions: Mentions) -> Collection[str]:
     and again those of what was found; only what remains is scanned and resolved.
     """
     texts = mentions.texts
-    if difference.linked or difference.submodules or len(mentions.telling) > MANY_WORDS:
+    if difference.linked or difference.submodules or mentions.many:
         return frozenset(texts.paths)
     near = fresh = _starts(difference, mentions)
     while fresh:
@@ -58,10 +48,21 @@ def _starts(difference: Difference, mentions: Mentions) -> set[str]:
             if path not in found and mentions.of(text):
                 found.add(path)
     if difference.python:
-        found |= texts.matching(_ANY_MODULE, (DYNAMIC, EDITS_PATH, _NO_TEXT, LISTS_ITSELF))
+        found |= texts.matching(_ANY_MODULE, _any_module)
+    for quoted in mentions.quoted:
+        for path, text in texts.around(as_bytes(quoted)):
+            if path not in found and READS.search(text) and mentions.of(text):
+                found.add(path)
     if difference.readable:
-        found |= texts.matching(_ANY_FILE, (READS,))
+        found |= texts.matching(READ_WORDS, READS.search)
+    elif difference.owned:
+        found |= texts.matching(LIST_WORDS, lists_outward)
     return found
+
+
+def _any_module(text: bytes) -> bool:
+    patterns = (DYNAMIC, EDITS_PATH, _NO_TEXT, LISTS_ITSELF)
+    return any(each.search(text) for each in patterns)
 
 
 def _importing_word(path: str, owner: str | None) -> bytes:

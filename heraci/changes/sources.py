@@ -174,7 +174,7 @@ class Sources:
             for _ in range(each.level - 1):
                 folder = dirname(folder)
             return self._below(folder, each)
-        if not self._linked and each.module.partition(".")[0] not in self._parts:
+        if not self._linked and not self._has(each.module.partition(".")[0]):
             return []
         found = [
             place
@@ -187,10 +187,11 @@ class Sources:
 
     @cached_property
     def _parts(self) -> frozenset[str]:
-        """All names that folders and modules of the tree have."""
-        folders = {path.rpartition("/")[0] for path in self.python}
-        parts = {part for folder in folders for part in folder.split("/")}
-        return frozenset(parts | {path.rpartition("/")[2][:-3] for path in self.python})
+        """All names that folders and modules of the tree have, those of modules with `.py`."""
+        return frozenset("/".join(self.python).split("/"))
+
+    def _has(self, name: str) -> bool:
+        return name in self._parts or f"{name}.py" in self._parts
 
     def _roots(self, path: str, entry: str, *, edits_path: bool) -> Iterable[str]:
         """Where Python would look, and a little more: whoever shadows whom, both are taken."""
@@ -253,14 +254,13 @@ class Sources:
 
 def _python(tree: Tree) -> list[str]:
     """The Python files that are the repository's own: not of caches or virtual environments."""
+    python = [path for path in tree.files if path.endswith(".py")]
+    if _NEVER.search("\0".join(python)):
+        python = [path for path in python if not _NEVER.search(path)]
     environments = tuple(path[:-10] for path in tree.files if path.endswith("pyvenv.cfg"))
-    return [
-        path
-        for path in tree.files
-        if path.endswith(".py")
-        and not _NEVER.search(path)
-        and not (environments and path.startswith(environments))
-    ]
+    if environments:
+        python = [path for path in python if not path.startswith(environments)]
+    return python
 
 
 def _standard(module: str) -> bool:

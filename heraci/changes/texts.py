@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import accumulate
 
@@ -44,10 +44,10 @@ class Texts:
         """Paths of files that hold a word."""
         return {path for path, _ in self.around(word)}
 
-    def matching(self, words: Iterable[bytes], patterns: Sequence[re.Pattern[bytes]]) -> set[str]:
-        """Files that hold one of the words, and match one of the patterns."""
+    def matching(self, words: Iterable[bytes], wanted: Callable[[bytes], object]) -> set[str]:
+        """Files that hold one of the words, and that are wanted by their text."""
         texts = {(path, text) for word in words for path, text in self.around(word)}
-        return {path for path, text in texts if any(each.search(text) for each in patterns)}
+        return {path for path, text in texts if wanted(text)}
 
 
 def words_of(text: bytes) -> frozenset[bytes]:

@@ -265,6 +265,7 @@ def test_what_can_import_anything_is_marked_with_its_line():
         (b"__import__('a')", True),
         (b"exec (code)", True),
         (b"runpy.run_path('a.py')", True),
+        (b"importlib.util.find_spec('a')", True),
         (b"from importlib.util import spec_from_file_location", True),
         (b"from importlib import metadata, resources", False),
         (b"execution = 1; importlib.reload(a)", False),
@@ -546,6 +547,21 @@ def test_a_source_that_is_no_text_stays_in():
         ("open(f'run_{i}.yaml')", 1),
         ("subprocess.run(['cat', 'x'])", 1),
         ("import json; json.loads('other')", None),
+        ("open(config['file'])", 1),
+        ("open(found('other'))", 1),
+        ("index = json.load(open('other.txt'))\nopen(index)", 2),
+        ("for line in open('other.txt'):\n    open(line)", 2),
+        ("known = ArgumentParser('other words').parse_args()\nopen(known.path)", 2),
+        ("for line in open('other.txt'):\n    load(line)", 2),
+        ("with open('other.txt') as file:\n    x = json.load(file)", None),
+        ("yaml.safe_load(Path('other.txt').read_text())", None),
+        ("known = ConfigParser()\nknown.read(name)", 2),
+        ("list(map(open, files))", 1),
+        ("from os import listdir as names\nnames(folder)", 2),
+        ("import subprocess as s\ns.run('x')", 2),
+        ("class Run:\n    def run(self): ...\nRun().run()", None),
+        ("open(out, 'w').write(text)", None),
+        ("os.path.exists(name)", None),
     ],
 )
 def test_data_counts_where_a_source_may_read_it(source: str, reason: str | int | None):
@@ -558,17 +574,50 @@ def test_data_counts_where_a_source_may_read_it(source: str, reason: str | int |
     assert compared(files, {"data/grid.yaml": "x"}) == ({"a": (reason,)} if reason else {})
 
 
-def test_data_in_another_experiment_must_be_named_with_its_folder():
-    files = {
-        "experiments/a/experiment.py": "open(path); open('config.yaml')",
-        "experiments/b/experiment.py": "",
-        "experiments/b/config.yaml": "",
-        "experiments/c/experiment.py": "open('../b/config.yaml')",
+@pytest.mark.parametrize("source", ["os.path.exists(name)", "Path(name).is_file()"])
+def test_looking_for_a_file_counts_where_one_came_or_went(source: str):
+    path = "experiments/a/experiment.py"
+    files = {path: source, "data/grid.yaml": ""}
+
+    assert compared(files, {"data/grid.yaml": None}) == {
+        "a": (f"may look for any file (at {path}:1); data/grid.yaml was removed",)
     }
 
-    assert compared(files, {"experiments/b/config.yaml": "x"}) == {
-        "b": ("experiments/b/config.yaml changed",),
-        "c": ("reads experiments/b/config.yaml, which changed",),
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("open('steps/train.py')", "reads steps/train.py, which changed"),
+        ("Path('steps').glob('*.py')", "may read steps/train.py, which changed"),
+        ("open(f'{step}.py')", "may read any file (at experiments/a/experiment.py:1)"),
+        ("from steps import test\nopen('other.txt')", None),
+    ],
+)
+def test_a_module_counts_where_a_source_may_read_it_as_text(source: str, reason: str | None):
+    files = {"experiments/a/experiment.py": source, "steps/train.py": "", "steps/test.py": ""}
+    if reason and "any" in reason:
+        reason += "; steps/train.py changed"
+
+    assert compared(files, {"steps/train.py": "x"}) == ({"a": (reason,)} if reason else {})
+
+
+def test_data_in_another_experiment_must_be_named_with_its_folder():
+    e = "experiments/e/experiment.py"
+    files = {
+        "experiments/a/experiment.py": "open(path); open('config.yaml')",
+        "experiments/beta/experiment.py": "",
+        "experiments/beta/config.yaml": "",
+        "experiments/c/experiment.py": "open('../beta/config.yaml')",
+        "experiments/d/experiment.py": "for each in Path('..').glob('*/config.yaml'): ...",
+        e: "[each.name for each in HERE.parent.parent.iterdir()]",
+        "experiments/f/experiment.py": "[each.name for each in HERE.parent.iterdir()]",
+    }
+
+    assert compared(files, {"experiments/beta/config.yaml": "x"}) == {
+        "beta": ("experiments/beta/config.yaml changed",),
+        "c": ("reads experiments/beta/config.yaml, which changed",),
+        "d": ("may read experiments/beta/config.yaml, which changed",),
+        "e": (f"may read any file (at {e}:1); experiments/beta/config.yaml changed",),
     }
 
 
