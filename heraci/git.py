@@ -442,6 +442,7 @@ class Repository:
         self.shallow = shallow
         self._git = git
         self._objects = _Objects(git)
+        self._trees: dict[str | None, CommitTree] = {}
 
     @classmethod
     def open(cls, directory: Path) -> Repository | None:
@@ -596,16 +597,16 @@ class Repository:
         return WorkTree(self.root, finish(tracked), lambda: finish(dirty), self._objects)
 
     def _start_commit_tree(self, sha: str | None) -> subprocess.Popen[bytes] | None:
-        if sha is None or _nothing(sha):
+        if sha is None or _nothing(sha) or sha in self._trees:
             return None
         return self._git.start("ls-tree", "-r", "-z", "--full-tree", _valid(sha))
 
     def _commit_tree(
         self, sha: str | None, started: subprocess.Popen[bytes] | None
     ) -> CommitTree | EmptyTree:
-        if sha is None or started is None:
-            return EmptyTree()
-        return CommitTree(finish(started), self._objects, sha)
+        if sha is not None and started is not None:
+            self._trees[sha] = CommitTree(finish(started), self._objects, sha)
+        return self._trees.get(sha) or EmptyTree()
 
     def is_dirty(self, tree: CommitTree | EmptyTree | WorkTree) -> bool:
         """Whether a tree holds what no commit does."""
