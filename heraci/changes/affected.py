@@ -152,6 +152,8 @@ class _Judge:
             yield from edited_on_the_way(self.difference, each.folder, old.folder)
         else:
             yield from (f"{path} {self.changed[path]}" for path in sorted(own))
+        if each.function != old.function:
+            yield f"heraci.toml names {_entry(each)}, where it named {_entry(old)}"
         if each.path in self.near or old.path in self.near:
             yield from self._from_sources(each, old, own)
         yield from self._from_declared(each, own)
@@ -193,6 +195,7 @@ class _Judge:
         modules = [path for path in self.difference.python if path not in own]
         if not modules:
             return
+        modules.sort(key=lambda path: path in self.difference.owned)  # the likely ones first
         what = self._first_of(modules)
         for path, line, word in (after.dynamic or before.dynamic)[:1]:
             yield f"may import any module ({word} at {path}:{line}); {what}"
@@ -259,6 +262,10 @@ class _Judge:
             keys = sorted(_differing_keys(before, after))
             named = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
             yield f"settings that reach it differ{f': {named}' if named else ''}"
+
+
+def _entry(each: Experiment) -> str:
+    return f"{each.path}:{each.function}" if each.function else each.path
 
 
 def _globs(pattern: str, folder: str) -> re.Pattern[str]:

@@ -1,4 +1,4 @@
-"""Which added experiments are removed ones under another name."""
+"""Which added experiments are removed ones under another name or at another place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from heraci.changes.tree import Tree
 def renamed(
     difference: Difference, gone: Sequence[Experiment], come: Sequence[Experiment]
 ) -> dict[Experiment, Experiment]:
-    """The added experiments whose entry is a removed one's, each with the likest of these."""
+    """The added experiments that are removed ones, each with the one that it was.
+
+    It has the same entry, and of several the likest folder; or else the same name.
+    """
     base, head = difference.base.tree, difference.head.tree
     left: dict[str, list[Experiment]] = {}
     for each in gone:
@@ -33,7 +36,9 @@ def renamed(
             )
             same.remove(likest)
             origins[each] = likest
-    return origins
+    moved = set(origins.values())
+    names = {each.name: each for each in gone if each not in moved}
+    return {each: names[each.name] for each in come if each.name in names} | origins
 
 
 def edited_on_the_way(difference: Difference, folder: str, old: str) -> Iterator[str]:

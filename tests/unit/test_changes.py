@@ -780,6 +780,46 @@ def test_of_two_equal_entries_the_likelier_one_was_moved():
     }
 
 
+def test_an_experiment_keeps_its_name_when_a_file_becomes_a_folder():
+    before = {"experiments/a.py": HERA}
+    after = {"experiments/a/experiment.py": HERA + "# more\n"}
+
+    assert affected(Files(before), Files(after)) == (
+        Affected(
+            experiment=folder_of("a"),
+            status=Change.RENAMED,
+            reasons=(
+                "renamed from experiments/a.py",
+                "experiments/a.py was removed",
+                "experiments/a/experiment.py was added",
+            ),
+            base=Experiment(name="a", path="experiments/a.py"),
+        ),
+    )
+
+
+def test_an_entry_with_another_function_is_a_change_of_one_experiment():
+    files = Files({"flows/n.py": HERA, "heraci.toml": ""})
+    head = Sources(files, "experiments")
+    entries, base_entries = {"n": "flows/n.py:late"}, {"n": "flows/n.py"}
+
+    told = affected_experiments(
+        head.beside(files),
+        head,
+        find_experiments(head, entries),
+        entries=entries,
+        base_entries=base_entries,
+    )
+
+    assert [(each.experiment.name, each.status, each.reasons) for each in told] == [
+        (
+            "n",
+            Change.MODIFIED,
+            ("heraci.toml names flows/n.py:late, where it named flows/n.py",),
+        )
+    ]
+
+
 def test_an_experiment_added_beside_a_file_of_its_name_renames_neither_by_mistake():
     before = {"experiments/a.py": HERA}
     after = {"experiments/a.py": HERA, "experiments/a/experiment.py": HERA}
