@@ -47,14 +47,12 @@ class Known:
     """What else is known of the experiments, by name; each part may be left out.
 
     `settings` gives what reaches an experiment at base and at head, as JSON. `data` are globs that
-    it declares. `reads` are the files that an earlier compilation of it read: they decide exactly.
-    `dependencies_from` is a file or folder outside the experiments that pins their dependencies,
-    `output` the folder that heraci itself writes.
+    it declares. `dependencies_from` is a file or folder outside the experiments that pins their
+    dependencies, `output` the folder that heraci itself writes.
     """
 
     settings: Callable[[str], tuple[Any, Any]] | None = None
     data: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    reads: Mapping[str, Collection[str]] = field(default_factory=dict)
     dependencies_from: str | None = None
     output: str | None = None
 
@@ -178,12 +176,7 @@ class _Judge:
                     yield f"{verb} {self.difference.told(path)}{via}"
         yield from self._from_any_module(after, before, own)
         yield from self._from_submodules(each, after, own)
-        recorded = self.known.reads.get(each.name)
-        if recorded is None:
-            yield from self._from_mentions(after, before, own)
-        else:
-            read = sorted(path for path in recorded if path in self.changed and path not in own)
-            yield from (f"reads {self.difference.told(path)}" for path in read)
+        yield from self._from_mentions(after, before, own)
 
     def _same_before(self, after: Closure, own: set[str]) -> bool:
         """Whether the base surely gives the same closure."""

@@ -621,16 +621,6 @@ def test_data_in_another_experiment_must_be_named_with_its_folder():
     }
 
 
-def test_recorded_reads_decide():
-    files = {"experiments/a/experiment.py": "open(any)", "data/x.yaml": "", "data/y.yaml": ""}
-    known = Known(reads={"a": ["data/x.yaml"]})
-
-    assert compared(files, {"data/y.yaml": "x"}, known) == {}
-    assert compared(files, {"data/x.yaml": "x"}, known) == {
-        "a": ("reads data/x.yaml, which changed",)
-    }
-
-
 @pytest.mark.parametrize(
     ("pattern", "hit"),
     [
