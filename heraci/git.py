@@ -442,6 +442,7 @@ class Repository:
         self.shallow = shallow
         self._git = git
         self._objects = _Objects(git)
+        self._trees: dict[str | None, CommitTree] = {}
 
     @classmethod
     def open(cls, directory: Path) -> Repository | None:
@@ -596,16 +597,16 @@ class Repository:
         return WorkTree(self.root, finish(tracked), lambda: finish(dirty), self._objects)
 
     def _start_commit_tree(self, sha: str | None) -> subprocess.Popen[bytes] | None:
-        if sha is None or _nothing(sha):
+        if sha is None or _nothing(sha) or sha in self._trees:
             return None
         return self._git.start("ls-tree", "-r", "-z", "--full-tree", _valid(sha))
 
     def _commit_tree(
         self, sha: str | None, started: subprocess.Popen[bytes] | None
     ) -> CommitTree | EmptyTree:
-        if sha is None or started is None:
-            return EmptyTree()
-        return CommitTree(finish(started), self._objects, sha)
+        if sha is not None and started is not None:
+            self._trees[sha] = CommitTree(finish(started), self._objects, sha)
+        return self._trees.get(sha) or EmptyTree()
 
     def is_dirty(self, tree: CommitTree | EmptyTree | WorkTree) -> bool:
         """Whether a tree holds what no commit does."""
@@ -727,8 +728,8 @@ def event_range(environ: Mapping[str, str], payload: Mapping[str, Any], ask: Que
             "pull_request_target runs strangers' code beside secrets: use `on: pull_request`"
         )
     if event == "merge_group":
-        group = payload["merge_group"]
-        return _two_ends("merge-group", group["base_sha"], group["head_sha"], ask)
+        base, head = (_said(payload, "merge_group", f"{end}_sha") for end in ("base", "head"))
+        return _two_ends("merge-group", base, head, ask)
     if event == "push":
         return _push(environ, payload, ask)
     chosen = (payload.get("inputs") or {}).get("base") if event == "workflow_dispatch" else None
@@ -739,17 +740,36 @@ def event_range(environ: Mapping[str, str], payload: Mapping[str, Any], ask: Que
     )
 
 
+def _said(payload: Mapping[str, Any], *keys: str) -> str:
+    """What a payload says at a place where each of its kind says something."""
+    found: Any = payload
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if not isinstance(found, str) or not found:
+        raise GitError(
+            f"the event's payload does not say {'.'.join(keys)}, which the commit to compare with "
+            "is found by: name it with `--base`, or take all with `--all`"
+        )
+    return found
+
+
 def _pull_request(payload: Mapping[str, Any], ask: Questions) -> Range:
-    pull = payload["pull_request"]
     if payload.get("action") == "closed":
         return Range(kind="nothing", note="a closed pull request: what it merged arrives as a push")
     head = _checked_out(ask)
-    parents, wanted = ask.parents(head), pull["head"]["sha"]
-    if len(parents) < 2 or head == wanted:
+    parents, wanted = ask.parents(head), _said(payload, "pull_request", "head", "sha")
+    if head == wanted:
         # Not the merge commit: the workflow checked out the pull request's own commit.
-        tip = ask.resolve(f"refs/remotes/origin/{pull['base']['ref']}")
+        branch = _said(payload, "pull_request", "base", "ref")
+        tip = ask.resolve(f"refs/remotes/origin/{branch}")
         common = ask.merge_base(tip, head)
         return Range(kind="pull-request", base=tip, head=head, merge_base=common)
+    if len(parents) < 2:
+        raise GitError(
+            f"{head[:10]} is checked out, which is neither the pull request's head {wanted[:10]} "
+            "nor a merge of it: let actions/checkout take its default ref, or name the commit to "
+            "compare with by `--base`"
+        )
     if parents[1] != wanted:
         raise GitError(
             f"the merge commit {head[:10]} was made for {parents[1][:10]}, but the pull request's "
@@ -761,13 +781,13 @@ def _pull_request(payload: Mapping[str, Any], ask: Questions) -> Range:
 
 def _push(environ: Mapping[str, str], payload: Mapping[str, Any], ask: Questions) -> Range:
     ref = payload.get("ref") or environ.get("GITHUB_REF", "")
-    before, after = payload["before"], payload["after"]
+    before, after = _said(payload, "before"), _said(payload, "after")
     if payload.get("deleted") or _ZEROS.fullmatch(after):
         return Range(kind="nothing", note=f"{ref} was deleted")
     if ref.startswith("refs/tags/"):
         return Range(kind="all", head=ask.head_commit(), note=f"the tag {ref[10:]} has no base")
     if _ZEROS.fullmatch(before):
-        return _new_branch(ref, after, payload["repository"]["default_branch"], ask)
+        return _new_branch(ref, after, _said(payload, "repository", "default_branch"), ask)
     note = "a force push: compared with what it replaced" if payload.get("forced") else ""
     return replace(_two_ends("push", before, after, ask), note=note)
 

@@ -253,7 +253,8 @@ def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen
     """Choose the experiments that a command is about."""
     folder = where.inside(compared.settings.experiments_dir)
     entries = _entries(compared.settings)
-    everything = changes.find_experiments(compared.head, folder, entries)
+    sources = changes.Sources(compared.head, folder)
+    everything = changes.find_experiments(sources, entries)
     findings = _unknown_tables(compared.settings, everything) + tuple(
         Finding(
             rule="entry-missing",
@@ -274,9 +275,9 @@ def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen
             affected = ()
         return Chosen(affected=affected, everything=everything, findings=findings)
     found = changes.affected_experiments(
-        compared.base,
-        compared.head,
-        folder,
+        sources.beside(compared.base),
+        sources,
+        everything,
         entries=entries,
         base_entries=_entries(compared.base_settings),
         known=_known(compared, where),

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 import pytest
 
 from heraci import git
-from heraci.changes import Affected, Change, Experiment, affected_experiments, find_experiments
+from heraci.changes import (
+    Affected,
+    Change,
+    Experiment,
+    Sources,
+    affected_experiments,
+    find_experiments,
+)
 from tests.repository import Repository
 
 HERA = "from hera.workflows import Workflow\n"
@@ -39,7 +46,8 @@ def affected(
     assert found
     with found:
         before, after = found.trees(git.range_between(found, base, head))
-        return affected_experiments(before, after, "experiments")
+        sources = Sources(after, "experiments")
+        return affected_experiments(sources.beside(before), sources, find_experiments(sources))
 
 
 def reasons(repository: Repository) -> Mapping[str, tuple[str, ...]]:
@@ -52,7 +60,7 @@ def test_discovery_is_the_same_on_disk_and_in_a_commit(work: Repository):
     with found:
         trees = (found.work_tree(), found.commit_tree(work.head), git.Folder(work.path))
         for tree in trees:
-            assert find_experiments(tree, "experiments") == (
+            assert find_experiments(Sources(tree, "experiments")) == (
                 Experiment(
                     name="collect",
                     path="experiments/collect/experiment.py",

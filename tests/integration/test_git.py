@@ -443,102 +443,10 @@ def test_histories_without_a_common_commit_say_so(repository: Repository):
         range_between(opens(repository.path))
 
 
-# What to compare, for an event of GitHub
+# What to compare, for an event of GitHub: `test_events.py` asks that of whole repositories
 
 
-@pytest.fixture
-def pulled(repository: Repository) -> dict[str, str]:
-    """A pull request whose base moved on after it was opened, and GitHub's merge of the two."""
-    opened = repository.commit(**{"exp/a.py": "1", "exp/b.py": "1"})
-    repository.branch("pr")
-    head = repository.commit(**{"exp/a.py": "2", "exp/c.py": "1"})
-    repository.checkout("main")
-    base = repository.commit(**{"exp/b.py": "2"})
-    repository.git("checkout", "--quiet", "--detach")
-    merge = repository.merge("pr")
-    repository.git("update-ref", "refs/pull/7/merge", merge)
-    repository.checkout("main")
-    return {"opened": opened, "head": head, "base": base, "merge": merge}
-
-
-def checked_out(origin: Repository, path: Path, sha: str, depth: int) -> git.Repository:
-    """A clone as actions/checkout makes it."""
-    origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
-    clone = Repository.create(path, branch="none")
-    clone.git("remote", "add", "origin", origin.path.as_uri())
-    options = ["--no-tags", "--prune", *([f"--depth={depth}"] if depth else [])]
-    refs = [f"+{sha}:refs/remotes/pull/7/merge"]
-    if not depth:
-        refs.append("+refs/heads/*:refs/remotes/origin/*")
-    clone.git("fetch", "--quiet", *options, "origin", *refs)
-    clone.git("checkout", "--quiet", "--force", sha)
-    return opens(path)
-
-
-def pull_request(pulled: dict[str, str], action: str = "synchronize") -> dict[str, object]:
-    return {
-        "action": action,
-        "pull_request": {
-            "head": {"sha": pulled["head"]},
-            "base": {"sha": pulled["opened"], "ref": "main"},
-        },
-    }
-
-
-PULL = {"GITHUB_EVENT_NAME": "pull_request"}
 PUSH = {"GITHUB_EVENT_NAME": "push"}
-
-
-@pytest.mark.parametrize("depth", [0, 2])
-def test_a_pull_request_is_compared_with_the_base_it_was_merged_with(
-    repository: Repository, pulled: dict[str, str], tmp_path: Path, depth: int
-):
-    found = checked_out(repository, tmp_path / "c", pulled["merge"], depth)
-    chosen = event_range(PULL, pull_request(pulled), found)
-
-    assert chosen == Range(
-        kind="pull-request", base=pulled["base"], head=pulled["merge"], merge_base=pulled["base"]
-    )
-    # The payload's base.sha would have shown exp/b.py too.
-    assert found.changed_files(chosen.merge_base, chosen.head) == ("exp/a.py", "exp/c.py")
-
-
-def test_a_pull_request_at_depth_one_names_the_depth_to_ask_for(
-    repository: Repository, pulled: dict[str, str], tmp_path: Path
-):
-    found = checked_out(repository, tmp_path / "c", pulled["merge"], 1)
-
-    with pytest.raises(
-        GitError, match=rf"{pulled['base']}.*`fetch-depth: 2`.*git fetch --depth=1 origin"
-    ):
-        event_range(PULL, pull_request(pulled), found)
-    Repository(path=found.root).git("fetch", "--quiet", "--depth=1", "origin", pulled["base"])
-    assert event_range(PULL, pull_request(pulled), found).merge_base == pulled["base"]
-
-
-def test_a_stale_merge_commit_is_refused(
-    repository: Repository, pulled: dict[str, str], tmp_path: Path
-):
-    found = checked_out(repository, tmp_path / "c", pulled["merge"], 0)
-
-    with pytest.raises(GitError, match="run the workflow again"):
-        event_range(PULL, pull_request({**pulled, "head": "2" * 40}), found)
-
-
-def test_a_pull_requests_own_commit_is_compared_with_its_merge_base(
-    repository: Repository, pulled: dict[str, str], tmp_path: Path
-):
-    found = checked_out(repository, tmp_path / "c", pulled["head"], 0)
-
-    assert event_range(PULL, pull_request(pulled), found) == Range(
-        kind="pull-request", base=pulled["base"], head=pulled["head"], merge_base=pulled["opened"]
-    )
-
-
-def test_a_closed_pull_request_changes_nothing(repository: Repository, pulled: dict[str, str]):
-    assert event_range(PULL, pull_request(pulled, "closed"), opens(repository.path)).kind == (
-        "nothing"
-    )
 
 
 def test_pull_request_target_is_refused(repository: Repository):
@@ -554,30 +462,6 @@ def pushed(before: str, after: str, **more: object) -> dict[str, object]:
         "repository": {"default_branch": "main"},
         **more,
     }
-
-
-def test_a_push_is_compared_with_what_was_before(
-    repository: Repository, pulled: dict[str, str], tmp_path: Path
-):
-    """A rebase merge of several commits: the parent of the last would lose the others."""
-    before = pulled["base"]
-    repository.commit(**{"exp/a.py": "2"})
-    after = repository.commit(**{"exp/c.py": "1"})
-    found = checked_out(repository, tmp_path / "c", after, 0)
-    chosen = event_range(PUSH, pushed(before, after), found)
-
-    assert chosen == Range(kind="push", base=before, head=after, merge_base=before)
-    assert found.changed_files(chosen.merge_base, chosen.head) == ("exp/a.py", "exp/c.py")
-
-
-def test_a_push_whose_before_is_not_here_says_what_to_fetch(
-    repository: Repository, pulled: dict[str, str], tmp_path: Path
-):
-    after = repository.commit(**{"exp/a.py": "2"})
-    found = checked_out(repository, tmp_path / "c", after, 1)
-
-    with pytest.raises(GitError, match=f"{pulled['base']}.*`fetch-depth: 0`"):
-        event_range(PUSH, pushed(pulled["base"], after), found)
 
 
 def test_a_force_push_is_compared_with_what_it_replaced(repository: Repository):
@@ -602,7 +486,7 @@ def test_first_pushes(repository: Repository, tmp_path: Path):
     first = repository.commit(a="1")
     repository.branch("work")
     second = repository.commit(a="2")
-    found = checked_out(repository, tmp_path / "c", second, 0)
+    found = opens(repository.clone(tmp_path / "clone", branch="work").path)
 
     assert event_range(PUSH, pushed("0" * 40, first), found) == Range(
         kind="new-branch", head=first, note="the first push: everything is new"
@@ -632,13 +516,3 @@ def test_events_without_a_base(repository: Repository):
     assert event_range(dispatch, {"inputs": {"base": first}}, found) == Range(
         kind="workflow-dispatch", base=first, head=head, merge_base=first
     )
-
-
-def test_a_merge_group_names_both_ends(repository: Repository):
-    base = repository.commit(a="1")
-    head = repository.commit(a="2")
-    payload = {"merge_group": {"base_sha": base, "head_sha": head}}
-
-    assert event_range(
-        {"GITHUB_EVENT_NAME": "merge_group"}, payload, opens(repository.path)
-    ) == Range(kind="merge-group", base=base, head=head, merge_base=base)

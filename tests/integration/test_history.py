@@ -42,6 +42,7 @@ START = {
         args="[str(m.size(7))]",
     ),
     "experiments/alone.py": workflow("alone"),
+    "experiments/loose.py": workflow("loose"),
     "experiments/inputs/experiment.py": """
 from heraci import Experiment, Inputs
 from hera.workflows import Container, Workflow
@@ -104,52 +105,58 @@ def both(*steps: Do) -> Do:
 
 
 HISTORY = [
-    Step("a comment in a shared module", edit("lib/mesh.py", "def size", "# twice\ndef size")),
     Step(
-        "an image in a shared module's module",
-        edit("lib/versions.py", "1.0", "1.1"),
-        frozenset({"solve"}),
+        "a comment in a shared module, one that nobody imports, another setting",
+        both(
+            edit("lib/mesh.py", "def size", "# twice\ndef size"),
+            edit("lib/unused.py", "1", "2"),
+            edit("heraci.toml", "[exp", "compile-timeout = 59\n[exp"),
+            write("data/shared.txt", "a  b\n"),
+        ),
     ),
     Step(
-        "a shared function, also one imported by a computed name",
-        edit("lib/mesh.py", "* 2", "* 3"),
-        frozenset({"sweep", "both", "dynamic"}),
+        "an image in a shared module's module, data of its own folder, an input",
+        both(
+            edit("lib/versions.py", "1.0", "1.1"),
+            write("experiments/own/own.txt", "1\n"),
+            edit("heraci.toml", "number = 1", "number = 2"),
+        ),
+        frozenset({"solve", "own", "inputs"}),
     ),
-    Step("a module that nobody imports", edit("lib/unused.py", "1", "2")),
-    Step("data of another folder", write("data/shared.txt", "a b c\n"), frozenset({"reads"})),
-    Step("data that reads the same", write("data/shared.txt", "a  b\nc\n")),
-    Step("data of its own folder", write("experiments/own/own.txt", "1\n"), frozenset({"own"})),
     Step(
-        "a pin",
-        write("experiments/pinned/requirements.txt", "tomli==2.0.2\n"),
-        frozenset({"pinned"}),
+        "a shared function, also one imported by a computed name, and a pin",
+        both(
+            edit("lib/mesh.py", "* 2", "* 3"),
+            write("experiments/pinned/requirements.txt", "tomli==2.0.2\n"),
+        ),
+        frozenset({"sweep", "both", "dynamic", "pinned"}),
     ),
-    Step("an input", edit("heraci.toml", "= 1", "= 2"), frozenset({"inputs"})),
-    Step("another setting", edit("heraci.toml", "[exp", "compile-timeout = 59\n[exp")),
-    Step("an experiment renamed", move("experiments/alone.py", "experiments/moved.py")),
     Step(
-        "a module renamed, its importer with it",
+        "data of another folder, and an experiment renamed",
+        both(
+            write("data/shared.txt", "a b c\n"),
+            move("experiments/alone.py", "experiments/moved.py"),
+        ),
+        frozenset({"reads"}),
+    ),
+    Step(
+        "a module renamed, its importer with it; a folder that is no package shadows none",
         both(
             move("lib/versions.py", "lib/pins.py"),
             edit("lib/images.py", "lib.versions", "lib.pins"),
+            write("experiments/solve/lib/images.py", "IMAGE = 'own'\n"),
         ),
     ),
     Step(
-        "an experiment added and one removed",
+        "an experiment added and one removed, a file that became a folder, a package that shadows",
         both(
             write("experiments/new/experiment.py", workflow("new")),
             lambda repository: repository.delete("experiments/sweep/experiment.py"),
+            move("experiments/loose.py", "experiments/loose/experiment.py"),
+            edit("experiments/loose/experiment.py", "alpine", "debian"),
+            write("experiments/solve/lib/__init__.py", ""),
         ),
-        frozenset({"new", "sweep"}),
-    ),
-    Step(
-        "a folder that is no package shadows none",
-        write("experiments/solve/lib/images.py", "IMAGE = 'own'\n"),
-    ),
-    Step(
-        "a package that shadows another",
-        write("experiments/solve/lib/__init__.py", ""),
-        frozenset({"solve"}),
+        frozenset({"new", "sweep", "loose", "solve"}),
     ),
 ]
 RENAMED = {"moved": "alone"}

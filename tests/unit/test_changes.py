@@ -21,11 +21,11 @@ from heraci.changes import (
     Import,
     Imports,
     Known,
+    Sources,
     affected_experiments,
     find_experiments,
     imports_of,
     missing_entries,
-    source_closure,
 )
 
 HERA = "from hera.workflows import Workflow\n"
@@ -64,14 +64,27 @@ def folder_of(name: str) -> Experiment:
     return Experiment(name=name, path=f"{folder}/experiment.py", folder=folder)
 
 
+def found(
+    tree: Files, entries: Mapping[str, str] | None = None, folder: str = "experiments"
+) -> tuple[Experiment, ...]:
+    """The experiments of a tree."""
+    return find_experiments(Sources(tree, folder), entries)
+
+
+def affected(before: Files, after: Files, known: Known | None = None) -> tuple[Affected, ...]:
+    """The experiments that differ between two trees, or may."""
+    head = Sources(after, "experiments")
+    return affected_experiments(head.beside(before), head, find_experiments(head), known=known)
+
+
 def compared(
     before: Mapping[str, str], change: Mapping[str, str | None], known: Known | None = None
 ) -> dict[str, tuple[str, ...]]:
     """Reasons by experiment, for a change to some files (None removes one)."""
     after = {**before, **change}
     head = {path: text for path, text in after.items() if text is not None}
-    found = affected_experiments(Files(before), Files(head), "experiments", known=known)
-    return {each.experiment.name: each.reasons for each in found}
+    told = affected(Files(before), Files(head), known=known)
+    return {each.experiment.name: each.reasons for each in told}
 
 
 # Discovery
@@ -88,7 +101,7 @@ def test_a_folder_with_an_entry_is_one_experiment_at_any_depth():
         }
     )
 
-    assert find_experiments(tree, "experiments") == (
+    assert found(tree) == (
         folder_of("city/collect"),
         folder_of("hello world-1"),
     )
@@ -115,7 +128,7 @@ def test_single_files_are_experiments_where_they_use_hera():
         }
     )
 
-    assert [each.name for each in find_experiments(tree, "experiments")] == [
+    assert [each.name for each in found(tree)] == [
         "a/__main__",
         "a/hera",
         "a/heraci-one",
@@ -134,7 +147,7 @@ def test_a_file_that_another_imports_is_marked():
         }
     )
 
-    assert find_experiments(tree, "experiments") == (
+    assert found(tree) == (
         Experiment(name="alone", path="experiments/alone.py"),
         Experiment(name="run", path="experiments/run.py"),
         Experiment(name="steps", path="experiments/steps.py", imported=True),
@@ -144,7 +157,7 @@ def test_a_file_that_another_imports_is_marked():
 def test_no_two_experiments_get_one_name():
     tree = Files({"experiments/a/experiment.py": HERA, "experiments/a.py": HERA})
 
-    assert find_experiments(tree, "experiments") == (
+    assert found(tree) == (
         folder_of("a"),
         Experiment(name="a.py", path="experiments/a.py"),
     )
@@ -153,7 +166,7 @@ def test_no_two_experiments_get_one_name():
 def test_the_experiments_folder_can_be_the_root_or_hold_an_entry_itself():
     tree = Files({"experiment.py": HERA, "b/experiment.py": HERA, "c.py": HERA})
 
-    assert find_experiments(tree, ".") == (
+    assert found(tree, folder=".") == (
         Experiment(name="b", path="b/experiment.py", folder="b"),
         Experiment(name="c", path="c.py"),
         Experiment(name="experiment", path="experiment.py"),
@@ -178,7 +191,7 @@ def test_entries_of_heraci_toml_add_and_name():
         "lost": "flows/lost.py",
     }
 
-    assert find_experiments(tree, "experiments", entries) == (
+    assert found(tree, entries) == (
         Experiment(name="b", path="experiments/b.py", named=True),
         Experiment(name="day", path="flows/nightly.py", function="build_day", named=True),
         Experiment(
@@ -198,7 +211,7 @@ def test_entries_of_heraci_toml_add_and_name():
 def test_a_name_that_is_no_text_can_still_be_shown():
     tree = Files({"experiments/caf\udce9.py": HERA})
 
-    assert [each.name for each in find_experiments(tree, "experiments")] == ["caf\\xe9"]
+    assert [each.name for each in found(tree)] == ["caf\\xe9"]
 
 
 # What a source imports
@@ -252,6 +265,7 @@ def test_what_can_import_anything_is_marked_with_its_line():
         (b"__import__('a')", True),
         (b"exec (code)", True),
         (b"runpy.run_path('a.py')", True),
+        (b"importlib.util.find_spec('a')", True),
         (b"from importlib.util import spec_from_file_location", True),
         (b"from importlib import metadata, resources", False),
         (b"execution = 1; importlib.reload(a)", False),
@@ -297,8 +311,7 @@ def test_no_import_of_the_standard_library_is_missed(start: int):
 
 
 def closure(contents: Mapping[str, str], path: str = "experiments/a/experiment.py") -> list[str]:
-    experiment = Experiment(name="a", path=path, folder=dirname(path))
-    return sorted(source_closure(experiment, Files(contents), "experiments").files)
+    return sorted(Sources(Files(contents), "experiments").closure(path).files)
 
 
 @pytest.mark.parametrize(
@@ -534,6 +547,21 @@ def test_a_source_that_is_no_text_stays_in():
         ("open(f'run_{i}.yaml')", 1),
         ("subprocess.run(['cat', 'x'])", 1),
         ("import json; json.loads('other')", None),
+        ("open(config['file'])", 1),
+        ("open(found('other'))", 1),
+        ("index = json.load(open('other.txt'))\nopen(index)", 2),
+        ("for line in open('other.txt'):\n    open(line)", 2),
+        ("known = ArgumentParser('other words').parse_args()\nopen(known.path)", 2),
+        ("for line in open('other.txt'):\n    load(line)", 2),
+        ("with open('other.txt') as file:\n    x = json.load(file)", None),
+        ("yaml.safe_load(Path('other.txt').read_text())", None),
+        ("known = ConfigParser()\nknown.read(name)", 2),
+        ("list(map(open, files))", 1),
+        ("from os import listdir as names\nnames(folder)", 2),
+        ("import subprocess as s\ns.run('x')", 2),
+        ("class Run:\n    def run(self): ...\nRun().run()", None),
+        ("open(out, 'w').write(text)", None),
+        ("os.path.exists(name)", None),
     ],
 )
 def test_data_counts_where_a_source_may_read_it(source: str, reason: str | int | None):
@@ -546,27 +574,50 @@ def test_data_counts_where_a_source_may_read_it(source: str, reason: str | int |
     assert compared(files, {"data/grid.yaml": "x"}) == ({"a": (reason,)} if reason else {})
 
 
+@pytest.mark.parametrize("source", ["os.path.exists(name)", "Path(name).is_file()"])
+def test_looking_for_a_file_counts_where_one_came_or_went(source: str):
+    path = "experiments/a/experiment.py"
+    files = {path: source, "data/grid.yaml": ""}
+
+    assert compared(files, {"data/grid.yaml": None}) == {
+        "a": (f"may look for any file (at {path}:1); data/grid.yaml was removed",)
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("open('steps/train.py')", "reads steps/train.py, which changed"),
+        ("Path('steps').glob('*.py')", "may read steps/train.py, which changed"),
+        ("open(f'{step}.py')", "may read any file (at experiments/a/experiment.py:1)"),
+        ("from steps import test\nopen('other.txt')", None),
+    ],
+)
+def test_a_module_counts_where_a_source_may_read_it_as_text(source: str, reason: str | None):
+    files = {"experiments/a/experiment.py": source, "steps/train.py": "", "steps/test.py": ""}
+    if reason and "any" in reason:
+        reason += "; steps/train.py changed"
+
+    assert compared(files, {"steps/train.py": "x"}) == ({"a": (reason,)} if reason else {})
+
+
 def test_data_in_another_experiment_must_be_named_with_its_folder():
+    e = "experiments/e/experiment.py"
     files = {
         "experiments/a/experiment.py": "open(path); open('config.yaml')",
-        "experiments/b/experiment.py": "",
-        "experiments/b/config.yaml": "",
-        "experiments/c/experiment.py": "open('../b/config.yaml')",
+        "experiments/beta/experiment.py": "",
+        "experiments/beta/config.yaml": "",
+        "experiments/c/experiment.py": "open('../beta/config.yaml')",
+        "experiments/d/experiment.py": "for each in Path('..').glob('*/config.yaml'): ...",
+        e: "[each.name for each in HERE.parent.parent.iterdir()]",
+        "experiments/f/experiment.py": "[each.name for each in HERE.parent.iterdir()]",
     }
 
-    assert compared(files, {"experiments/b/config.yaml": "x"}) == {
-        "b": ("experiments/b/config.yaml changed",),
-        "c": ("reads experiments/b/config.yaml, which changed",),
-    }
-
-
-def test_recorded_reads_decide():
-    files = {"experiments/a/experiment.py": "open(any)", "data/x.yaml": "", "data/y.yaml": ""}
-    known = Known(reads={"a": ["data/x.yaml"]})
-
-    assert compared(files, {"data/y.yaml": "x"}, known) == {}
-    assert compared(files, {"data/x.yaml": "x"}, known) == {
-        "a": ("reads data/x.yaml, which changed",)
+    assert compared(files, {"experiments/beta/config.yaml": "x"}) == {
+        "beta": ("experiments/beta/config.yaml changed",),
+        "c": ("reads experiments/beta/config.yaml, which changed",),
+        "d": ("may read experiments/beta/config.yaml, which changed",),
+        "e": (f"may read any file (at {e}:1); experiments/beta/config.yaml changed",),
     }
 
 
@@ -673,7 +724,7 @@ def test_added_removed_and_renamed():
         "experiments/c.py": "",
     }
 
-    assert affected_experiments(Files(before), Files(after), "experiments") == (
+    assert affected(Files(before), Files(after)) == (
         Affected(
             experiment=folder_of("b"),
             status=Change.REMOVED,
@@ -711,21 +762,61 @@ def test_of_two_equal_entries_the_likelier_one_was_moved():
         f"experiments/{n}2/{f}": t for n in "ba" for f, t in (("experiment.py", HERA), ("n", n))
     }
 
-    found = affected_experiments(Files(before), Files(after), "experiments")
+    told = affected(Files(before), Files(after))
 
-    assert {each.experiment.name: each.base and each.base.name for each in found} == {
+    assert {each.experiment.name: each.base and each.base.name for each in told} == {
         "a2": "a",
         "b2": "b",
     }
+
+
+def test_an_experiment_keeps_its_name_when_a_file_becomes_a_folder():
+    before = {"experiments/a.py": HERA}
+    after = {"experiments/a/experiment.py": HERA + "# more\n"}
+
+    assert affected(Files(before), Files(after)) == (
+        Affected(
+            experiment=folder_of("a"),
+            status=Change.RENAMED,
+            reasons=(
+                "renamed from experiments/a.py",
+                "experiments/a.py was removed",
+                "experiments/a/experiment.py was added",
+            ),
+            base=Experiment(name="a", path="experiments/a.py"),
+        ),
+    )
+
+
+def test_an_entry_with_another_function_is_a_change_of_one_experiment():
+    files = Files({"flows/n.py": HERA, "heraci.toml": ""})
+    head = Sources(files, "experiments")
+    entries, base_entries = {"n": "flows/n.py:late"}, {"n": "flows/n.py"}
+
+    told = affected_experiments(
+        head.beside(files),
+        head,
+        find_experiments(head, entries),
+        entries=entries,
+        base_entries=base_entries,
+    )
+
+    assert [(each.experiment.name, each.status, each.reasons) for each in told] == [
+        (
+            "n",
+            Change.MODIFIED,
+            ("heraci.toml names flows/n.py:late, where it named flows/n.py",),
+        )
+    ]
 
 
 def test_an_experiment_added_beside_a_file_of_its_name_renames_neither_by_mistake():
     before = {"experiments/a.py": HERA}
     after = {"experiments/a.py": HERA, "experiments/a/experiment.py": HERA}
 
-    found = affected_experiments(Files(before), Files(after), "experiments")
+    told = affected(Files(before), Files(after))
 
-    assert [(each.experiment.name, each.status, each.reasons) for each in found] == [
+    assert [(each.experiment.name, each.status, each.reasons) for each in told] == [
         ("a", Change.ADDED, ("experiments/a/experiment.py was added",)),
         ("a.py", Change.RENAMED, ("renamed from a",)),
     ]
@@ -737,9 +828,9 @@ def test_a_changed_submodule_stays_in():
             super().__init__({"experiments/a/experiment.py": "import vendored\n"})
             self.files["third_party/x"] = f"submodule:{commit}"
 
-    found = affected_experiments(WithSubmodule("1"), WithSubmodule("2"), "experiments")
+    told = affected(WithSubmodule("1"), WithSubmodule("2"))
 
-    assert [each.reasons for each in found] == [
+    assert [each.reasons for each in told] == [
         ("may import from the submodule third_party/x, which changed (vendored)",)
     ]
 
@@ -769,9 +860,7 @@ def test_looking_closer_only_where_words_are_loses_nothing():
     }
     for path, text in files.items():
         after = {**files, path: text + "# more\n"}
-        narrow = affected_experiments(Files(files), Files(after), "experiments")
+        narrow = affected(Files(files), Files(after))
         link = {"link": "-> nowhere"}  # a link anywhere switches the short cut off
-        wide = affected_experiments(
-            Files({**files, **link}), Files({**after, **link}), "experiments"
-        )
+        wide = affected(Files({**files, **link}), Files({**after, **link}))
         assert narrow == wide, path
