@@ -71,6 +71,7 @@ class Pod:
 
     `copies` counts how often the workflow starts it, as far as its own arguments decide that.
     `affinity` holds the terms of the required node affinity, one of which a node has to meet.
+    `spec` is the pod's spec as far as manifests decide it: volumes, security contexts, priority.
     """
 
     template: str
@@ -81,14 +82,38 @@ class Pod:
     affinity: tuple[tuple[Expression, ...], ...] = ()
     service_account: str | None = None
     copies: int = 1
+    spec: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A volume claim that the workflow itself creates, from a volumeClaimTemplate."""
+    """A volume claim that the workflow itself creates, from a volumeClaimTemplate.
+
+    `storage_class` is None where the cluster's default is meant, empty where none is to be used.
+    """
 
     name: str
     storage: str | None = None
+    storage_class: str | None = None
+    access: tuple[str, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A template of the cluster that is run with these parameters and artifacts.
+
+    `template` is the one inside a WorkflowTemplate; None where all of it is run, from `entrypoint`
+    if the workflow names one.
+    """
+
+    kind: str
+    name: str
+    template: str | None = None
+    entrypoint: str | None = None
+    parameters: frozenset[str] = frozenset()
+    artifacts: frozenset[str] = frozenset()
+    caller: str | None = None
     source: str | None = None
 
 
@@ -116,19 +141,28 @@ class Needs:
     """All that one manifest needs.
 
     `accounts` are the service accounts whose tokens Argo's executor uses, each with its source;
-    `agent` says that a template needs Argo's agent (http, plugin). `typed` maps ConfigMaps to the
-    value that their label `workflows.argoproj.io/configmap-type` must have for Argo.
-    `repositories` are ConfigMaps of artifact repositories. `findings` tell what could not be read
-    from the manifest alone.
+    of those in `tokens` Argo mounts the token from a Secret. `collectors` are the accounts that
+    remove artifacts. `agent` says that a template needs Argo's agent (http, plugin). `typed` maps
+    ConfigMaps to the value that their label `workflows.argoproj.io/configmap-type` must have for
+    Argo. `repositories` are ConfigMaps of artifact repositories; `stores` are the templates, each
+    with its source, whose artifacts go to whatever repository is the default. `semaphores` are
+    ConfigMaps with the keys that hold limits, `databases` tells whose limits are in a database.
+    `findings` tell what could not be read from the manifest alone.
     """
 
     requirements: tuple[Requirement, ...] = ()
     pods: tuple[Pod, ...] = ()
     claims: tuple[Claim, ...] = ()
     actions: tuple[Action, ...] = ()
+    calls: tuple[Call, ...] = ()
     accounts: Mapping[str, str | None] = field(default_factory=dict)
+    tokens: Mapping[str, str | None] = field(default_factory=dict)
+    collectors: Mapping[str, str | None] = field(default_factory=dict)
     agent: bool = False
     typed: Mapping[str, str] = field(default_factory=dict)
     repositories: frozenset[str] = frozenset()
+    stores: Mapping[str, str | None] = field(default_factory=dict)
+    semaphores: frozenset[tuple[str, str]] = frozenset()
+    databases: Mapping[str, str | None] = field(default_factory=dict)
     parallelism: int | None = None
     findings: tuple[Finding, ...] = ()

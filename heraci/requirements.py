@@ -17,7 +17,7 @@ from typing import Any
 
 from heraci import document
 from heraci.bundle import Finding, Manifest, Requirement, Severity
-from heraci.needs import Action, Claim, Container, Expression, Needs, Pod
+from heraci.needs import Action, Call, Claim, Container, Expression, Needs, Pod
 
 ARGO = "argoproj.io/v1alpha1"
 # How often one template is read with other arguments, and how many items of a loop are followed.
@@ -25,27 +25,40 @@ MOST_READINGS = 1000
 MOST_ITEMS = 500
 
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# An expression that only looks a name up: `=inputs.parameters.x`, `=inputs.parameters['x']`.
+_LOOKUP = re.compile(r"""=\s*([\w.]+?)(?:\[(['"])([\w-]+)\2\])?""")
+# A reference to a Secret, wherever Kubernetes and Argo have one.
+_SECRET = re.compile(r"Secret(?:Ref)?$|^secretRef$")
 # What holds strangers' words, where a familiar key means nothing.
 _OPAQUE = frozenset(
     "annotations labels matchLabels metadata nodeSelector plugin podMetadata "
     "workflowMetadata".split()
 )
 # What is read as a whole, and not once more key by key.
-_WHOLE = frozenset({"memoize", "synchronization"})
+_WHOLE = frozenset({"memoize", "synchronization", "valueFrom"})
 # What is walked by its own rules, with arguments.
 _WALKED = frozenset({"templates", "steps", "dag", "hooks", "inline"})
 _LEAVES = ("container", "script", "containerSet", "resource", "data", "http", "plugin")
+# Where an artifact may lie, and where its content may come from instead.
+_STORES = frozenset("artifactory azure gcs git hdfs http oss plugin raw s3".split())
+# What Argo hands from a workflow and its template on to a pod, the nearest word holding.
+_POD_WIDE = ("affinity", "hostNetwork", "nodeSelector", "priorityClassName", "securityContext")
 _GROUPS = {
+    "CSIDriver": "storage.k8s.io/v1",
     "ClusterWorkflowTemplate": ARGO,
     "PriorityClass": "scheduling.k8s.io/v1",
     "ResourceClaim": "resource.k8s.io/v1",
     "ResourceClaimTemplate": "resource.k8s.io/v1",
     "RuntimeClass": "node.k8s.io/v1",
+    "SecretProviderClass": "secrets-store.csi.x-k8s.io/v1",
     "StorageClass": "storage.k8s.io/v1",
+    "VolumeAttributesClass": "storage.k8s.io/v1",
+    "VolumeSnapshot": "snapshot.storage.k8s.io/v1",
     "WorkflowTemplate": ARGO,
 }
 _CLUSTER_SCOPED = frozenset(
-    {"ClusterWorkflowTemplate", "Namespace", "PriorityClass", "RuntimeClass", "StorageClass"}
+    "CSIDriver ClusterWorkflowTemplate Namespace PriorityClass RuntimeClass StorageClass "
+    "VolumeAttributesClass".split()
 )
 
 Scope = Mapping[str, str | None]
@@ -76,12 +89,16 @@ def requirements(manifest: Manifest, **how: Any) -> tuple[Requirement, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where something was read: the manifest, its template, its task, and what holds there."""
+    """Where something was read: the manifest, its template, its task, and what holds there.
+
+    `namespace` is that of what a resource template makes, where it names one.
+    """
 
     manifest: Manifest
     template: str | None = None
     task: str | None = None
     scope: Scope = field(default_factory=dict)
+    namespace: str | None = None
 
     @property
     def source(self) -> str | None:
@@ -116,10 +133,17 @@ class _Reader:
         self.pods: dict[tuple[str, str], Pod] = {}
         self.claims: dict[str, Claim] = {}
         self.actions: dict[Action, None] = {}
+        self.calls: dict[Call, None] = {}
         self.accounts: dict[str, str | None] = {}
+        self.tokens: dict[str, str | None] = {}
+        self.collectors: dict[str, str | None] = {}
         self.agent = False
         self.typed: dict[str, str] = {}
         self.repositories: set[str] = set()
+        self.stores: dict[str, str | None] = {}
+        self.semaphores: set[tuple[str, str]] = set()
+        self.databases: dict[str, str | None] = {}
+        self.may_call_any = False  # a template's name is known at run time only
         self.told: dict[tuple[str | None, str], Finding] = {}
         self.readings: dict[str, int] = {}
         self.seen: set[tuple[Any, ...]] = set()
@@ -136,10 +160,16 @@ class _Reader:
             pods=tuple(self.pods.values()),
             claims=tuple(self.claims.values()),
             actions=tuple(self.actions),
+            calls=tuple(self.calls),
             accounts=self.accounts,
+            tokens=self.tokens,
+            collectors=self.collectors,
             agent=self.agent,
             typed=self.typed,
             repositories=frozenset(self.repositories),
+            stores={} if self.repositories else self.stores,
+            semaphores=frozenset(self.semaphores),
+            databases=self.databases,
             parallelism=parallelism if isinstance(parallelism, int) else None,
             findings=tuple(self.told.values()),
         )
@@ -156,6 +186,7 @@ class _Reader:
             self.visit(spec, place)
             for claim in _dicts(spec.get("volumeClaimTemplates")):
                 self.claim(claim, place)
+        self.whole_template(place)
         for call in self.first_calls(place):
             self.call(call, place)
         self.unreached(place)
@@ -171,8 +202,35 @@ class _Reader:
         for spec in (self.spec, *self.inherited):
             yield from _dicts(list(_dict(spec.get("hooks")).values()))
 
+    def whole_template(self, place: _Place) -> None:
+        """Note the template of the cluster that the whole workflow is made from."""
+        reference = _dict(self.spec.get("workflowTemplateRef"))
+        if not reference or self.referred_manifests():
+            return
+        kind, name = self.referred(reference, place)
+        entrypoint = self.resolve(self.spec.get("entrypoint"), place)
+        if name:
+            given = _dict(self.spec.get("arguments"))
+            self.cluster_call(Call(kind=kind, name=name, entrypoint=entrypoint), given, place)
+
+    def cluster_call(self, call: Call, given: Mapping[str, Any], place: _Place) -> None:
+        found = replace(
+            call,
+            parameters=frozenset(map(str, _supplied(given.get("parameters")))),
+            artifacts=frozenset(map(str, _supplied(given.get("artifacts")))),
+            caller=place.template,
+            source=place.source,
+        )
+        self.calls[found] = None
+
     def unreached(self, place: _Place) -> None:
-        """Read the templates that nothing here calls: others may, with arguments of their own."""
+        """Read the templates that nothing here calls: others may, with arguments of their own.
+
+        What a workflow never calls never runs, and so needs nothing.
+        """
+        runs = self.manifest.kind in {"CronWorkflow", "Workflow"}
+        if runs and self.readings and not self.may_call_any:
+            return
         for template in _dicts(self.spec.get("templates")):
             if str(template.get("name") or "") not in self.readings:
                 inputs = _dicts(_dict(template.get("inputs")).get("parameters"))
@@ -186,10 +244,21 @@ class _Reader:
             self.visit({key: each for key, each in call.items() if key != "template"}, inside)
             found, owner = self.called(call, inside)
             if found is None:
+                self.beyond(call, inside)
                 continue
             given = self.arguments(call, inside)
             identity = id(call.get("inline") or found)
             self.template(found, replace(inside, manifest=owner), given, identity)
+
+    def beyond(self, call: Mapping[str, Any], place: _Place) -> None:
+        """Note a call of a template that is on the cluster, or that only the run will name."""
+        reference = _dict(call.get("templateRef"))
+        wanted = self.resolve(reference.get("template") or call.get("template"), place)
+        kind, name = self.referred(reference, place)
+        self.may_call_any = self.may_call_any or not wanted
+        if wanted and name and (kind, name) not in self.provided:
+            given = _dict(call.get("arguments"))
+            self.cluster_call(Call(kind=kind, name=name, template=wanted), given, place)
 
     def called(
         self, call: Mapping[str, Any], place: _Place
@@ -229,6 +298,7 @@ class _Reader:
         if again:
             return
         self.visit(template, inside)
+        self.artifacts(template, inside)
         for plugin in _dict(template.get("plugin")):
             # It may live in the controller's namespace instead.
             self.require("ConfigMap", f"{plugin}-executor-plugin", inside, optional=True)
@@ -288,10 +358,7 @@ class _Reader:
 
     def fill(self, text: str, scope: Scope) -> str | None:
         """Put in what the scope knows; None where a placeholder stays."""
-        filled = _PLACEHOLDER.sub(
-            lambda match: known if (known := scope.get(match[1].strip())) is not None else match[0],
-            text,
-        )
+        filled = _filled(text, scope)
         return None if _PLACEHOLDER.search(filled) else filled
 
     def resolve(self, text: Any, place: _Place) -> str | None:
@@ -341,6 +408,7 @@ class _Reader:
             return
         known = tuple(each for key in keys if (each := self.resolve(key, place)))
         of_manifest = None if kind in _CLUSTER_SCOPED else self.manifest.namespace
+        of_manifest = of_manifest if kind in _CLUSTER_SCOPED else place.namespace or of_manifest
         where = (self.resolve(namespace, place) if namespace else None) or of_manifest
         key = (kind, resolved, where, place.template, bool(optional))
         before = self.found.get(key)
@@ -372,7 +440,7 @@ class _Reader:
                 continue
             if reader := _READERS.get(key):
                 reader(self, value, place)
-            elif isinstance(value, dict) and "name" in value and key.endswith("Secret"):
+            elif isinstance(value, dict) and "name" in value and _SECRET.search(key):
                 self.keyed("Secret", value, place)
             elif isinstance(value, dict) and "name" in value and key.endswith("ConfigMap"):
                 self.keyed("ConfigMap", value, place)
@@ -405,6 +473,11 @@ class _Reader:
         self.require("PersistentVolumeClaim", claim.get("claimName"), place)
         azure = _dict(volume.get("azureFile"))
         self.require("Secret", azure.get("secretName"), place)
+        csi = _dict(volume.get("csi"))
+        self.require("CSIDriver", csi.get("driver"), place)
+        if csi.get("driver") == "secrets-store.csi.k8s.io":
+            provider = _dict(csi.get("volumeAttributes")).get("secretProviderClass")
+            self.require("SecretProviderClass", provider, place)
 
     def pull_secrets(self, secrets: Any, place: _Place) -> None:
         for each in _dicts(secrets):
@@ -422,6 +495,11 @@ class _Reader:
                 namespace=each.get("namespace"),
                 optional=reference.get("optional"),
             )
+            name, key = (self.resolve(reference.get(part), place) for part in ("name", "key"))
+            if name and key:
+                self.semaphores.add((name, key))
+            if each.get("database"):
+                self.databases.setdefault(place.template or "", place.source)
 
     def memoize(self, memoize: Any, place: _Place) -> None:
         """Ask for a cache, though without it nothing breaks: the controller then creates it."""
@@ -434,6 +512,15 @@ class _Reader:
         for each in _dicts(parameters):
             reference = _dict(_dict(each.get("valueFrom")).get("configMapKeyRef"))
             self.mark(reference.get("name"), "Parameter", place)
+
+    def value_from(self, source: Any, place: _Place) -> None:
+        """Ask for what a variable or a parameter gets its value from."""
+        found = _dict(source)
+        for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+            reference = _dict(found.get(key))
+            # Where a parameter has a default, Argo takes that for what is missing.
+            optional = reference.get("optional") or found.get("default") is not None
+            self.keyed(kind, {**reference, "optional": optional}, place)
 
     def mark(self, name: Any, kind: str, place: _Place) -> None:
         if isinstance(name, str) and (filled := self.fill(name, place.scope)):
@@ -448,6 +535,12 @@ class _Reader:
     def referred(self, reference: Mapping[str, Any], place: _Place) -> tuple[str, str | None]:
         scoped = "Cluster" if reference.get("clusterScope") else ""
         return f"{scoped}WorkflowTemplate", self.resolve(reference.get("name"), place)
+
+    def data_source(self, reference: Any, place: _Place) -> None:
+        """Ask for what a volume claim is made from: another claim, or a snapshot."""
+        found = _dict(reference)
+        if found.get("kind") in {"PersistentVolumeClaim", "VolumeSnapshot"}:
+            self.require(found["kind"], found.get("name"), place, namespace=found.get("namespace"))
 
     def template_ref(self, reference: Any, place: _Place) -> None:
         kind, name = self.referred(_dict(reference), place)
@@ -466,6 +559,8 @@ class _Reader:
             namespace = meta.get("namespace") and self.resolve(meta["namespace"], place)
             if namespace and namespace != self.namespace:
                 self.require("Namespace", namespace, place)
+            if found.get("action", "create") in {"apply", "create", "replace"}:
+                self.made(each, replace(place, namespace=namespace or place.namespace))
             template = _template(place.manifest, place.template) or {}
             action = Action(
                 verb=str(found.get("action") or "create"),
@@ -479,11 +574,31 @@ class _Reader:
             )
             self.actions[action] = None
 
+    def made(self, made: Mapping[str, Any], place: _Place) -> None:
+        """Read what a resource template makes: the pods of a job, or another workflow."""
+        if str(made.get("apiVersion")).startswith("argoproj.io/"):
+            inner = Manifest(
+                kind=str(made.get("kind")),
+                name=str(_dict(made.get("metadata")).get("name") or ""),
+                namespace=place.namespace or self.manifest.namespace,
+                digest="",
+                document=made,
+                sources={"": place.source or ""},
+            )
+            given = tuple(self.provided.values())
+            found = needs(inner, provided=given, namespace=self.namespace)
+            for each in found.requirements:
+                own = replace(each, template=place.template, source=place.source)
+                self.found.setdefault((own.kind, own.name, own.namespace, place.template), own)
+            return
+        for spec in _pod_specs(made):
+            self.visit(spec, place)
+
     def parsed(self, text: Any, place: _Place, what: str) -> list[Any] | None:
         """Read YAML or JSON that a manifest holds as text."""
         if not isinstance(text, str):
             return None
-        filled = _PLACEHOLDER.sub(lambda match: place.scope.get(match[1].strip()) or match[0], text)
+        filled = _filled(text, place.scope)
         try:
             return document.load(filled)
         except (document.YAMLError, TypeError, ValueError):  # `{{x}}`: a mapping as a key
@@ -501,19 +616,49 @@ class _Reader:
 
     def executor_of(self, template: Mapping[str, Any], place: _Place) -> str:
         """Give the service account whose token Argo's executor uses in a template's pod."""
-        for holder in (template, self.spec, *self.inherited):
-            if named := _dict(holder.get("executor")).get("serviceAccountName"):
-                return self.fill(str(named), place.scope) or ""
-        return self.account_of(template, place)
+        named = self.named_executor(template)
+        return self.fill(named, place.scope) or "" if named else self.account_of(template, place)
+
+    def named_executor(self, template: Mapping[str, Any]) -> str:
+        holders = (template, self.spec, *self.inherited)
+        named = (_dict(each.get("executor")).get("serviceAccountName") for each in holders)
+        return str(next(filter(None, named), ""))
+
+    def artifacts(self, template: Mapping[str, Any], place: _Place) -> None:
+        """Note whose artifacts go to the default repository, and who removes them one day."""
+        inputs, outputs = (
+            _dicts(_dict(template.get(key)).get("artifacts")) for key in ("inputs", "outputs")
+        )
+        archive = _dict(template.get("archiveLocation"))
+        logs = archive.get("archiveLogs", _first(self.each_of("archiveLogs")))
+        stored = [*outputs, *(each for each in inputs if _STORES & each.keys())]
+        if any(key in template for key in _LEAVES) and not _is_located(archive):
+            if (logs and "suspend" not in template) or not all(map(_is_located, stored)):
+                self.stores.setdefault(str(place.template), place.source)
+        usual = _dict(_first(self.each_of("artifactGC")))
+        for each in outputs:
+            own = _dict(each.get("artifactGC"))
+            if (own.get("strategy") or usual.get("strategy") or "Never") != "Never":
+                named = own.get("serviceAccountName") or usual.get("serviceAccountName")
+                account = self.fill(str(named or self.account or "default"), place.scope)
+                self.collectors.setdefault(account or "default", place.source)
+
+    def each_of(self, key: str) -> Iterator[Any]:
+        """Give what the workflow, and then the template it is made from, say of something."""
+        return (each.get(key) for each in (self.spec, *self.inherited))
 
     def pod(self, template: Mapping[str, Any], place: _Place) -> None:
         if not any(key in template for key in _LEAVES):
             return
-        if executor := self.executor_of(template, place):
+        executor, account = self.executor_of(template, place), self.account_of(template, place)
+        if executor:
             self.accounts.setdefault(executor, place.source)
         if "http" in template or "plugin" in template:
             self.agent = True  # one pod of the controller's making for all of them
+            self.tokens.setdefault(self.account or "default", place.source)
             return
+        if executor and self.named_executor(template):
+            self.tokens.setdefault(executor, place.source)
         spec = self.merged_pod_spec(template, place)
         affinity = _dict(_dict(spec.get("affinity")).get("nodeAffinity"))
         required = _dict(affinity.get("requiredDuringSchedulingIgnoredDuringExecution"))
@@ -524,7 +669,8 @@ class _Reader:
             node_selector=self.texts(spec.get("nodeSelector"), place),
             tolerations=tuple(_dicts(spec.get("tolerations"))),
             affinity=tuple(map(_expressions, _dicts(required.get("nodeSelectorTerms")))),
-            service_account=self.account_of(template, place),
+            service_account=str(spec.get("serviceAccountName") or account),
+            spec=spec,
         )
         key = (pod.template, repr(replace(pod, copies=1)))
         before = self.pods.get(key)
@@ -535,9 +681,12 @@ class _Reader:
         holders = (*reversed(self.inherited), self.spec, _dict(self.spec.get("templateDefaults")))
         spec: dict[str, Any] = {"containers": [], "initContainers": []}
         for holder in (*holders, template):
-            for key in ("nodeSelector", "affinity"):
-                if holder.get(key):
-                    spec[key] = holder[key]
+            spec |= {key: holder[key] for key in _POD_WIDE if holder.get(key)}
+            if holder.get("podPriorityClassName"):
+                spec["priorityClassName"] = holder["podPriorityClassName"]
+            if holder.get("activeDeadlineSeconds"):
+                spec["activeDeadlineSeconds"] = holder["activeDeadlineSeconds"]
+            spec["volumes"] = [*spec.get("volumes", []), *_dicts(holder.get("volumes"))]
             spec["tolerations"] = [*spec.get("tolerations", []), *_list(holder.get("tolerations"))]
         main = _dict(template.get("container")) or _dict(template.get("script"))
         if main:
@@ -574,8 +723,15 @@ class _Reader:
     def claim(self, claim: Mapping[str, Any], place: _Place) -> None:
         name = str(_dict(claim.get("metadata")).get("name") or "")
         requests = _dict(_dict(_dict(claim.get("spec")).get("resources")).get("requests"))
-        storage = self.texts(requests, place).get("storage")
-        self.claims[name] = Claim(name=name, storage=storage, source=place.source)
+        spec = _dict(claim.get("spec"))
+        storage_class = spec.get("storageClassName")
+        self.claims[name] = Claim(
+            name=name,
+            storage=self.texts(requests, place).get("storage"),
+            storage_class=None if storage_class is None else str(storage_class),
+            access=tuple(map(str, _list(spec.get("accessModes")))),
+            source=place.source,
+        )
 
     # --- templates of the same bundle ---------------------------------------------------------
 
@@ -592,11 +748,11 @@ class _Reader:
 
 _READERS: Mapping[str, Callable[[_Reader, Any, _Place], None]] = {
     "artifactRepositoryRef": _Reader.repository,
-    "configMapKeyRef": lambda self, value, place: self.keyed("ConfigMap", value, place),
     "configMapRef": lambda self, value, place: self.keyed("ConfigMap", value, place),
+    "dataSource": _Reader.data_source,
+    "dataSourceRef": _Reader.data_source,
     "imagePullSecrets": _Reader.pull_secrets,
     "memoize": _Reader.memoize,
-    "nodePublishSecretRef": lambda self, value, place: self.keyed("Secret", value, place),
     "parameters": _Reader.parameters,
     "podPriorityClassName": lambda self, value, place: self.require("PriorityClass", value, place),
     "podSpecPatch": _Reader.pod_spec_patch,
@@ -607,12 +763,14 @@ _READERS: Mapping[str, Callable[[_Reader, Any, _Place], None]] = {
         "ResourceClaimTemplate", value, place
     ),
     "runtimeClassName": lambda self, value, place: self.require("RuntimeClass", value, place),
-    "secretKeyRef": lambda self, value, place: self.keyed("Secret", value, place),
-    "secretRef": lambda self, value, place: self.keyed("Secret", value, place),
     "serviceAccountName": lambda self, value, place: self.require("ServiceAccount", value, place),
     "storageClassName": lambda self, value, place: self.require("StorageClass", value, place),
     "synchronization": _Reader.semaphores,
     "templateRef": _Reader.template_ref,
+    "volumeAttributesClassName": lambda self, value, place: self.require(
+        "VolumeAttributesClass", value, place
+    ),
+    "valueFrom": _Reader.value_from,
     "volumes": _Reader.volumes,
     "workflowTemplateRef": _Reader.template_ref,
 }
@@ -641,6 +799,40 @@ def _calls(template: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str | 
             yield hook, task
         if call.get("onExit"):
             yield {"template": call["onExit"]}, task
+
+
+def _filled(text: str, scope: Scope) -> str:
+    """Put in what the scope knows, and leave the rest as it is."""
+
+    def known(match: re.Match[str]) -> str:
+        name = match[1].strip()
+        if looked_up := _LOOKUP.fullmatch(name):
+            name = looked_up[1] + (f".{looked_up[3]}" if looked_up[3] else "")
+        value = scope.get(name)
+        return match[0] if value is None else value
+
+    return _PLACEHOLDER.sub(known, text)
+
+
+def _supplied(given: Any) -> Iterator[Any]:
+    """Give the names of the parameters or artifacts that come with a value, or from somewhere."""
+    for each in _dicts(given):
+        if any(value is not None for key, value in each.items() if key != "name"):
+            yield each.get("name")
+
+
+def _is_located(artifact: Mapping[str, Any]) -> bool:
+    """Tell whether an artifact says itself where it lies; a key alone lies in a repository."""
+    return any(set(_dict(artifact[key])) - {"key"} for key in _STORES & artifact.keys())
+
+
+def _pod_specs(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Find the pod specs in an object of any kind: what has containers."""
+    if isinstance(node, dict) and _dicts(node.get("containers")):
+        yield node
+        return
+    for each in node.values() if isinstance(node, dict) else _list(node):
+        yield from _pod_specs(each)
 
 
 def _value(parameter: Mapping[str, Any]) -> str | None:
