@@ -58,11 +58,12 @@ class Container:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expression:
-    """What a node affinity asks of one label."""
+    """What a node affinity asks of one label, or of the node's name (a field)."""
 
     key: str
     operator: str
     values: tuple[str, ...] = ()
+    field: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +120,10 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Action:
-    """What a resource template does, through the API, to an object of some kind."""
+    """What a resource template does, through the API, to an object of some kind.
+
+    `waits` says that it looks at the object afterwards, for a condition or a value.
+    """
 
     verb: str
     api_version: str
@@ -129,6 +133,7 @@ class Action:
     template: str | None = None
     source: str | None = None
     service_account: str | None = None
+    waits: bool = False
 
     @property
     def makes(self) -> bool:

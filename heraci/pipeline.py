@@ -93,6 +93,7 @@ def assert_bundle(
         namespace=namespace,
         inventory=inventory,
         check_secret_keys=settings.check_secret_keys,
+        template_only=settings.template_only,
         find_images=registry.find if settings.check_images else None,
     )
 

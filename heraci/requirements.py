@@ -141,7 +141,7 @@ class _Reader:
         self.typed: dict[str, str] = {}
         self.repositories: set[str] = set()
         self.stores: dict[str, str | None] = {}
-        self.semaphores: set[tuple[str, str]] = set()
+        self.limits: set[tuple[str, str]] = set()
         self.databases: dict[str, str | None] = {}
         self.may_call_any = False  # a template's name is known at run time only
         self.told: dict[tuple[str | None, str], Finding] = {}
@@ -168,7 +168,7 @@ class _Reader:
             typed=self.typed,
             repositories=frozenset(self.repositories),
             stores={} if self.repositories else self.stores,
-            semaphores=frozenset(self.semaphores),
+            semaphores=frozenset(self.limits),
             databases=self.databases,
             parallelism=parallelism if isinstance(parallelism, int) else None,
             findings=tuple(self.told.values()),
@@ -497,7 +497,7 @@ class _Reader:
             )
             name, key = (self.resolve(reference.get(part), place) for part in ("name", "key"))
             if name and key:
-                self.semaphores.add((name, key))
+                self.limits.add((name, key))
             if each.get("database"):
                 self.databases.setdefault(place.template or "", place.source)
 
@@ -562,6 +562,7 @@ class _Reader:
             if found.get("action", "create") in {"apply", "create", "replace"}:
                 self.made(each, replace(place, namespace=namespace or place.namespace))
             template = _template(place.manifest, place.template) or {}
+            outputs = _dicts(_dict(template.get("outputs")).get("parameters"))
             action = Action(
                 verb=str(found.get("action") or "create"),
                 api_version=str(each.get("apiVersion") or "v1"),
@@ -571,6 +572,10 @@ class _Reader:
                 template=place.template,
                 source=place.source,
                 service_account=self.account_of(template, place),
+                waits=bool(found.get("successCondition") or found.get("failureCondition"))
+                or any(
+                    {"jqFilter", "jsonPath"} & _dict(e.get("valueFrom")).keys() for e in outputs
+                ),
             )
             self.actions[action] = None
 
@@ -632,9 +637,9 @@ class _Reader:
         archive = _dict(template.get("archiveLocation"))
         logs = archive.get("archiveLogs", _first(self.each_of("archiveLogs")))
         stored = [*outputs, *(each for each in inputs if _STORES & each.keys())]
-        if any(key in template for key in _LEAVES) and not _is_located(archive):
-            if (logs and "suspend" not in template) or not all(map(_is_located, stored)):
-                self.stores.setdefault(str(place.template), place.source)
+        stores = any(key in template for key in _LEAVES) and not _is_located(archive)
+        if stores and (logs or not all(map(_is_located, stored))):
+            self.stores.setdefault(str(place.template), place.source)
         usual = _dict(_first(self.each_of("artifactGC")))
         for each in outputs:
             own = _dict(each.get("artifactGC"))
@@ -879,8 +884,10 @@ def _expressions(term: Mapping[str, Any]) -> tuple[Expression, ...]:
             key=str(each.get("key")),
             operator=str(each.get("operator")),
             values=tuple(map(str, _list(each.get("values")))),
+            field=of == "matchFields",
         )
-        for each in _dicts(term.get("matchExpressions"))
+        for of in ("matchExpressions", "matchFields")
+        for each in _dicts(term.get(of))
     )
 
 

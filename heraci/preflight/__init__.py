@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from heraci.bundle import Finding, Severity
 from heraci.looks import Answer, Look, Seen, name_of
-from heraci.preflight import argo, rights, room
+from heraci.preflight import argo, claims, repositories, rights, room, tokens
 from heraci.preflight.cases import Case, Findings, Place
 from heraci.preflight.existence import Existence, Explained
-from heraci.preflight.ground import DISCOVERY, KINDS, Ground, Inventory, rights_look
+from heraci.preflight.ground import (
+    DISCOVERY,
+    KINDS,
+    Ground,
+    Inventory,
+    namespace_look,
+    rights_look,
+)
 
 __all__ = ["Case", "Explained", "Inventory", "Report", "check"]
 
@@ -26,9 +33,13 @@ FindImages = Callable[[Sequence[str]], Mapping[str, tuple[bool | None, str]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What was found: findings, and for `explain` all that was looked at."""
+    """What was found: findings, and for `explain` all that was looked at.
+
+    `grouped` says the same as `findings`, to people: once for all experiments that have it.
+    """
 
     findings: tuple[Finding, ...]
+    grouped: tuple[Finding, ...]
     explained: tuple[Explained, ...]
     looked: tuple[tuple[Look, Seen], ...]
     requests: int
@@ -52,41 +63,53 @@ def check(
     namespace: str,
     inventory: Inventory,
     check_secret_keys: bool = False,
+    template_only: bool = False,
     find_images: FindImages | None = None,
 ) -> Report:
-    """Hold cases against the cluster; raises what keeps the inventory from looking at all."""
+    """Hold cases against the cluster; raises what keeps the inventory from looking at all.
+
+    `template_only` says that workflows will be submitted as references to a template.
+    """
     ground, findings = Ground(inventory, namespace), Findings()
     for case in cases:
         findings.pass_on(case.needs.findings)
-    namespaces = frozenset(case.namespace(namespace) for case in cases if case.manifest)
-    ground.look([*(rights_look(each) for each in sorted(namespaces | {namespace})), DISCOVERY])
+    namespaces = sorted({namespace, *(case.namespace(namespace) for case in cases)})
+    ground.look([*map(rights_look, namespaces), DISCOVERY])
     existence = Existence(
-        ground, findings, check_secret_keys=check_secret_keys, looked_at=namespaces | {namespace}
+        ground, findings, check_secret_keys=check_secret_keys, looked_at=frozenset(namespaces)
     )
-    accounts = rights.Accounts(ground, findings)
-    own = [case for case in cases if case.manifest]
     ground.look(
         [
-            *existence.looks(cases),
-            *accounts.looks(own),
-            *room.room_looks(ground, sorted(namespaces)),
+            *existence.looks([*cases, *_beside(cases, namespace)]),
+            *room.room_looks(ground, namespaces),
             *argo.controller_looks(ground),
+            *(look for each in namespaces for look in _namespace_looks(ground, each)),
         ]
     )
     gone = _missing_namespaces(ground, cases, findings)
     there = [case for case in cases if case.namespace(namespace) not in gone]
-    existence.take_stock(there)
-    existence.check([*there, *existence.repository_cases(there)])
     own = [case for case in there if case.manifest]
+    existence.take_stock([*there, *_beside(there, namespace)])
+    installed = bool(own) and argo.is_installed(ground, own, findings)
+    accounts = rights.Accounts(ground, findings)
+    controller = argo.Controller()
+    if installed:
+        reserved = len(set(accounts.looks(own)))
+        controller = argo.find_controller(ground, own, findings, reserved=reserved)
+        argo.check_configuration(controller, own, findings, template_only=template_only)
+        accounts.take_defaults(controller)
+        ground.look(accounts.looks(own))
+    stores = repositories.Repositories(ground, existence, controller)
+    existence.elsewhere = stores.of_controller
+    existence.check([*there, *stores.secrets(there), *tokens.secrets(there, existence, accounts)])
     dry_runs = 0
     if own:
-        installed = argo.is_installed(ground, own, findings)
         if installed:
-            argo.check_controller(ground, own, findings)
             rights.check_own_rights(ground, own, findings)
-            accounts.skipped = frozenset(existence.missing_accounts)
-            accounts.check(own)
+            accounts.check(own, missing=existence.missing_accounts)
+            stores.check(own, findings)
         _check_actions(ground, own, findings)
+        claims.check_own_claims(ground, own, findings)
         room.check_room(ground, own, findings)
         if installed:
             argo.check_definitions(ground, own, findings)
@@ -95,6 +118,7 @@ def check(
         _check_images(cases, find_images, findings)
     return Report(
         findings=findings.result(),
+        grouped=findings.grouped(),
         explained=tuple(existence.explained),
         looked=tuple(ground.known.items()),
         requests=inventory.requests,
@@ -102,20 +126,26 @@ def check(
     )
 
 
+def _beside(cases: Sequence[Case], namespace: str) -> list[Case]:
+    """Give what has to be looked at beside what is required, to know what that is."""
+    return [*repositories.default_repositories(cases, namespace), *tokens.accounts(cases)]
+
+
+def _namespace_looks(ground: Ground, namespace: str) -> Iterator[Look]:
+    if ground.rights(namespace).may("get", KINDS["Namespace"], namespace):
+        yield namespace_look(namespace)
+
+
 def _missing_namespaces(
     ground: Ground, cases: Sequence[Case], findings: Findings
 ) -> frozenset[str]:
-    """Say which namespaces are not there; one that holds anything is, and is not asked for."""
+    """Say which namespaces are not there; what is seen in one tells that it is."""
     places: dict[str, list[Place]] = {}
     for case in cases:
         places.setdefault(case.namespace(ground.namespace), []).append(case.place())
     gone = set()
     for namespace, concerned in places.items():
-        if _holds_anything(ground, namespace):
-            continue
-        kind = KINDS["Namespace"]
-        may = ground.rights(namespace).may("get", kind, namespace)
-        seen = ground.see(Look(path=kind.path(name=namespace))) if may else None
+        seen = ground.known.get(namespace_look(namespace))
         phase = (seen.items[0].get("status") or {}).get("phase") if seen and seen.items else None
         if (seen and seen.answer is Answer.ABSENT) or phase == "Terminating":
             gone.add(namespace)
@@ -127,15 +157,9 @@ def _missing_namespaces(
                 concerned,
                 once=True,
             )
-        elif seen is None or seen.answer is not Answer.SEEN:
-            findings.add(
-                "not-checked",
-                f"This account may not look up namespace {namespace!r}, so its existence was not "
-                "asserted.",
-                "",
-                concerned[:1],
-                Severity.NOTICE,
-            )
+        elif (seen is None or not seen.items) and not _holds_anything(ground, namespace):
+            what = f"whether {namespace} is there"
+            findings.unseen(KINDS["Namespace"], namespace, what, concerned)
     return frozenset(gone)
 
 
