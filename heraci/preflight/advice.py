@@ -103,7 +103,7 @@ def looking(asked: Iterable[tuple[Kind, str | None]]) -> str:
             namespace,
             [_rule(group, plurals, verbs) for (group, verbs), plurals in inside.items()],
         )
-        for namespace, inside in rules.items()
+        for namespace, inside in sorted(rules.items(), key=lambda each: each[0] is None)
     )
 
 

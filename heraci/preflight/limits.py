@@ -30,7 +30,8 @@ def check_limits(
             for each in told:
                 findings.add(each.rule, each.what, each.how, [ask.place])
         pod, of_pod = total(ask.pod, defaults), f"the pod of template {ask.pod.template!r}"
-        for limit in limits_of(ranges, "Pod"):
+        # A pod of Argo's containers alone asks for what Argo's configuration says.
+        for limit in limits_of(ranges, "Pod") if ask.pod.containers else ():
             for each in [*_against(limit, of_pod, pod), *_ratio(limit, of_pod, pod)]:
                 findings.add(each.rule, each.what, each.how, [ask.place])
     for case in cases:

@@ -96,9 +96,18 @@ def _baseline(spec: Spec) -> Iterator[str]:
             yield f"{who} adds the capabilities {', '.join(beyond)}"
         if any(port.get("hostPort") for port in container.get("ports") or ()):
             yield f"{who} has a hostPort"
-        if security.get("procMount") not in {None, "Default"}:
+        if _shows_proc(security) and not _has_own_users(spec):
             yield f"{who} has procMount {security['procMount']}"
         yield from _profiles(security, who)
+
+
+def _shows_proc(security: Mapping[str, Any]) -> bool:
+    return security.get("procMount") not in {None, "Default"}
+
+
+def _has_own_users(spec: Spec) -> bool:
+    """Tell whether root inside is nobody outside; Kubernetes then forbids less."""
+    return spec.get("hostUsers") is False
 
 
 def _profiles(security: Mapping[str, Any], who: str) -> Iterator[str]:
@@ -120,10 +129,13 @@ def _restricted(spec: Spec) -> Iterator[str]:
         if kinds := sorted(set(volume) - _RESTRICTED_VOLUMES - {"hostPath", "name"}):
             yield f"volume {volume.get('name')!r} is a {kinds[0]}"
     of_pod = _security(spec)
-    if of_pod.get("runAsUser") == 0:
+    host_users = not _has_own_users(spec)
+    if of_pod.get("runAsUser") == 0 and host_users:
         yield "the pod runs as root (runAsUser: 0)"
     for container in _containers(spec):
         own, who = _security(container), _named(container)
+        if _shows_proc(own):
+            yield f"{who} has procMount {own['procMount']}"
         both = {**of_pod, **{key: each for key, each in own.items() if each is not None}}
         if own.get("allowPrivilegeEscalation") is not False:
             yield f"{who} does not set allowPrivilegeEscalation: false"
@@ -133,9 +145,9 @@ def _restricted(spec: Spec) -> Iterator[str]:
         added = {str(each) for each in capabilities.get("add") or ()} & _BASELINE_CAPABILITIES
         if beyond := sorted(added - {"NET_BIND_SERVICE"}):
             yield f"{who} adds the capabilities {', '.join(beyond)}"
-        if not both.get("runAsNonRoot"):
+        if not both.get("runAsNonRoot") and host_users:
             yield f"{who} does not set runAsNonRoot: true"
-        if own.get("runAsUser") == 0:
+        if own.get("runAsUser") == 0 and host_users:
             yield f"{who} runs as root (runAsUser: 0)"
         if (both.get("seccompProfile") or {}).get("type") not in {"Localhost", "RuntimeDefault"}:
             yield f"{who} does not set seccompProfile: RuntimeDefault"

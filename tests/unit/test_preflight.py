@@ -131,8 +131,8 @@ def test_a_cluster_without_argo() -> None:
     assert finding == Finding(
         rule="missing-argo",
         severity=Severity.ERROR,
-        message="The cluster does not know argoproj.io: Argo Workflows is not installed there. "
-        f"Needed by the workflow ({HERE}) of one. Install Argo Workflows: "
+        message="The cluster does not know argoproj.io: Argo Workflows is not installed there.\n"
+        f"Needed by the workflow ({HERE}) of one.\nInstall Argo Workflows: "
         "https://argo-workflows.readthedocs.io/en/latest/installation/, or choose the cluster that "
         "has it.",
         experiment="one",
@@ -144,7 +144,10 @@ def test_a_cluster_without_argo() -> None:
 def test_definitions_that_are_not_all_there() -> None:
     assert told({"/apis": groups("Workflow")}) == [("missing-definition", Severity.ERROR)]
     http = {"http": {"url": "https://example.org"}}
-    assert told({}, case(http)) == [("missing-definition", Severity.ERROR)]
+    assert told({}, case(http)) == [
+        ("missing-definition", Severity.ERROR),
+        ("missing-secret", Severity.ERROR),
+    ]
 
 
 def test_a_server_that_tells_the_kinds_of_one_group_at_a_time() -> None:
@@ -389,7 +392,7 @@ def test_the_template_that_the_server_speaks_of_is_found() -> None:
     (finding,) = found({}, given, refusals=[refused])
     assert finding.rule == "refused-by-server"
     assert finding.message == (
-        f"The server would refuse Workflow 'one-': {said}. It concerns template 'main' ({HERE}) "
+        f"The server would refuse Workflow 'one-': {said}.\nIt concerns template 'main' ({HERE}) "
         "of one."
     )
 
@@ -427,8 +430,8 @@ def test_one_finding_for_each_experiment_with_all_its_places() -> None:
         ("b", "b.py", 7),
     ]
     assert report.findings[0].message == (
-        "ConfigMap 'x' in namespace lab is not there. Needed by the workflow (a.py:1), the "
-        "workflow (a.py:2), the workflow (a.py:3) and 2 more of a. "
+        "ConfigMap 'x' in namespace lab is not there.\nNeeded by the workflow (a.py:1), the "
+        "workflow (a.py:2), the workflow (a.py:3) and 2 more of a.\n"
         "Create it: kubectl -n lab create configmap x"
     )
 
@@ -438,7 +441,7 @@ def test_what_is_wrong_with_the_target_is_said_once() -> None:
     inventory = Answers({"/apis": groups("X", name="x.example")})
     (finding,) = check(cases, namespace="lab", inventory=inventory).findings
     assert (finding.rule, finding.experiment) == ("missing-argo", "e0")
-    assert f"Needed by the workflow ({HERE}) of e0, and 2 other experiments." in finding.message
+    assert f"of e0, the workflow ({HERE}) of e1, the workflow ({HERE}) of e2.\n" in finding.message
 
 
 def test_a_near_name_is_told() -> None:
