@@ -45,6 +45,14 @@ def quantity(text: Any) -> Decimal | None:
     return number if abs(number) < _BEYOND else None
 
 
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place in an experiment: the `file:line`, and the template where it is one's."""
+
+    source: str | None = None
+    template: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Container:
     """One container of a pod, with what it asks of the node; quantities as they were written."""
@@ -102,7 +110,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """A template of the cluster that is run with these parameters and artifacts.
+    """A template of another manifest that is run with these parameters and artifacts.
 
     `template` is the one inside a WorkflowTemplate; None where all of it is run, from `entrypoint`
     if the workflow names one.
@@ -145,13 +153,13 @@ class Action:
 class Needs:
     """All that one manifest needs.
 
-    `accounts` are the service accounts whose tokens Argo's executor uses, each with its source;
-    of those in `tokens` Argo mounts the token from a Secret. `collectors` are the accounts that
-    remove artifacts. `agent` says that a template needs Argo's agent (http, plugin). `typed` maps
-    ConfigMaps to the value that their label `workflows.argoproj.io/configmap-type` must have for
-    Argo. `repositories` are ConfigMaps of artifact repositories; `stores` are the templates, each
-    with its source, whose artifacts go to whatever repository is the default. `semaphores` are
-    ConfigMaps with the keys that hold limits, `databases` tells whose limits are in a database.
+    `accounts` are the service accounts whose tokens Argo's executor uses, each with a place that
+    needs it; of those in `tokens` Argo mounts the token from a Secret. `collectors` are the
+    accounts that remove artifacts. `agent` says that a template needs Argo's agent (http, plugin).
+    `typed` maps ConfigMaps to the value that their label `workflows.argoproj.io/configmap-type`
+    must have for Argo. `repositories` are ConfigMaps of artifact repositories, `stores` the
+    templates whose artifacts go to whatever repository is the default. `semaphores` are ConfigMaps
+    with the keys that hold limits, `databases` the places whose limits are in a database.
     `findings` tell what could not be read from the manifest alone.
     """
 
@@ -160,14 +168,14 @@ class Needs:
     claims: tuple[Claim, ...] = ()
     actions: tuple[Action, ...] = ()
     calls: tuple[Call, ...] = ()
-    accounts: Mapping[str, str | None] = field(default_factory=dict)
-    tokens: Mapping[str, str | None] = field(default_factory=dict)
-    collectors: Mapping[str, str | None] = field(default_factory=dict)
+    accounts: Mapping[str, At] = field(default_factory=dict)
+    tokens: Mapping[str, At] = field(default_factory=dict)
+    collectors: Mapping[str, At] = field(default_factory=dict)
     agent: bool = False
     typed: Mapping[str, str] = field(default_factory=dict)
     repositories: frozenset[str] = frozenset()
-    stores: Mapping[str, str | None] = field(default_factory=dict)
+    stores: tuple[At, ...] = ()
     semaphores: frozenset[tuple[str, str]] = frozenset()
-    databases: Mapping[str, str | None] = field(default_factory=dict)
+    databases: tuple[At, ...] = ()
     parallelism: int | None = None
     findings: tuple[Finding, ...] = ()

@@ -17,7 +17,7 @@ from typing import Any
 
 from heraci import document
 from heraci.bundle import Finding, Manifest, Requirement, Severity
-from heraci.needs import Action, Call, Claim, Container, Expression, Needs, Pod
+from heraci.needs import Action, At, Call, Claim, Container, Expression, Needs, Pod
 
 ARGO = "argoproj.io/v1alpha1"
 # How often one template is read with other arguments, and how many items of a loop are followed.
@@ -91,7 +91,8 @@ def requirements(manifest: Manifest, **how: Any) -> tuple[Requirement, ...]:
 class _Place:
     """Where something was read: the manifest, its template, its task, and what holds there.
 
-    `namespace` is that of what a resource template makes, where it names one.
+    `namespace` is that of what a resource template makes, where it names one; `caller` is where
+    a template that the repository does not hold is called.
     """
 
     manifest: Manifest
@@ -99,13 +100,19 @@ class _Place:
     task: str | None = None
     scope: Scope = field(default_factory=dict)
     namespace: str | None = None
+    caller: str | None = None
+
+    @property
+    def at(self) -> At:
+        return At(self.source, self.template)
 
     @property
     def source(self) -> str | None:
         sources = self.manifest.sources
         if self.template and self.task and (found := sources.get(f"{self.template}/{self.task}")):
             return found
-        return (sources.get(self.template) if self.template else None) or sources.get("")
+        own = sources.get(self.template) if self.template else None
+        return own or sources.get("") or self.caller
 
 
 class _Reader:
@@ -134,15 +141,15 @@ class _Reader:
         self.claims: dict[str, Claim] = {}
         self.actions: dict[Action, None] = {}
         self.calls: dict[Call, None] = {}
-        self.accounts: dict[str, str | None] = {}
-        self.tokens: dict[str, str | None] = {}
-        self.collectors: dict[str, str | None] = {}
+        self.accounts: dict[str, At] = {}
+        self.tokens: dict[str, At] = {}
+        self.collectors: dict[str, At] = {}
         self.agent = False
         self.typed: dict[str, str] = {}
         self.repositories: set[str] = set()
-        self.stores: dict[str, str | None] = {}
+        self.stores: dict[At, None] = {}
         self.limits: set[tuple[str, str]] = set()
-        self.databases: dict[str, str | None] = {}
+        self.databases: dict[At, None] = {}
         self.may_call_any = False  # a template's name is known at run time only
         self.told: dict[tuple[str | None, str], Finding] = {}
         self.readings: dict[str, int] = {}
@@ -167,9 +174,9 @@ class _Reader:
             agent=self.agent,
             typed=self.typed,
             repositories=frozenset(self.repositories),
-            stores={} if self.repositories else self.stores,
+            stores=() if self.repositories else tuple(self.stores),
             semaphores=frozenset(self.limits),
-            databases=self.databases,
+            databases=tuple(self.databases),
             parallelism=parallelism if isinstance(parallelism, int) else None,
             findings=tuple(self.told.values()),
         )
@@ -203,17 +210,17 @@ class _Reader:
             yield from _dicts(list(_dict(spec.get("hooks")).values()))
 
     def whole_template(self, place: _Place) -> None:
-        """Note the template of the cluster that the whole workflow is made from."""
+        """Note the template that the whole workflow is made from."""
         reference = _dict(self.spec.get("workflowTemplateRef"))
-        if not reference or self.referred_manifests():
+        if not reference:
             return
         kind, name = self.referred(reference, place)
         entrypoint = self.resolve(self.spec.get("entrypoint"), place)
         if name:
             given = _dict(self.spec.get("arguments"))
-            self.cluster_call(Call(kind=kind, name=name, entrypoint=entrypoint), given, place)
+            self.note_call(Call(kind=kind, name=name, entrypoint=entrypoint), given, place)
 
-    def cluster_call(self, call: Call, given: Mapping[str, Any], place: _Place) -> None:
+    def note_call(self, call: Call, given: Mapping[str, Any], place: _Place) -> None:
         found = replace(
             call,
             parameters=frozenset(map(str, _supplied(given.get("parameters")))),
@@ -243,22 +250,25 @@ class _Reader:
             inside = replace(place, scope=scope)
             self.visit({key: each for key, each in call.items() if key != "template"}, inside)
             found, owner = self.called(call, inside)
+            if found is None or call.get("templateRef"):
+                self.referring_call(call, inside)
             if found is None:
-                self.beyond(call, inside)
                 continue
             given = self.arguments(call, inside)
             identity = id(call.get("inline") or found)
-            self.template(found, replace(inside, manifest=owner), given, identity)
+            self.template(
+                found, replace(inside, manifest=owner, caller=inside.source), given, identity
+            )
 
-    def beyond(self, call: Mapping[str, Any], place: _Place) -> None:
-        """Note a call of a template that is on the cluster, or that only the run will name."""
+    def referring_call(self, call: Mapping[str, Any], place: _Place) -> None:
+        """Note a call of another manifest's template, or of one that only the run will name."""
         reference = _dict(call.get("templateRef"))
         wanted = self.resolve(reference.get("template") or call.get("template"), place)
         kind, name = self.referred(reference, place)
         self.may_call_any = self.may_call_any or not wanted
-        if wanted and name and (kind, name) not in self.provided:
+        if wanted and name:
             given = _dict(call.get("arguments"))
-            self.cluster_call(Call(kind=kind, name=name, template=wanted), given, place)
+            self.note_call(Call(kind=kind, name=name, template=wanted), given, place)
 
     def called(
         self, call: Mapping[str, Any], place: _Place
@@ -293,7 +303,7 @@ class _Reader:
             message = f"it runs more than {MOST_READINGS} times; the further ones were not read."
             self.tell("unread-loop", message, _Place(place.manifest, name))
             return
-        inside = _Place(place.manifest, name, scope=scope)
+        inside = _Place(place.manifest, name, scope=scope, caller=place.caller)
         self.pod(template, inside)
         if again:
             return
@@ -499,7 +509,7 @@ class _Reader:
             if name and key:
                 self.limits.add((name, key))
             if each.get("database"):
-                self.databases.setdefault(place.template or "", place.source)
+                self.databases[place.at] = None
 
     def memoize(self, memoize: Any, place: _Place) -> None:
         """Ask for a cache, though without it nothing breaks: the controller then creates it."""
@@ -639,14 +649,14 @@ class _Reader:
         stored = [*outputs, *(each for each in inputs if _STORES & each.keys())]
         stores = any(key in template for key in _LEAVES) and not _is_located(archive)
         if stores and (logs or not all(map(_is_located, stored))):
-            self.stores.setdefault(str(place.template), place.source)
+            self.stores[place.at] = None
         usual = _dict(_first(self.each_of("artifactGC")))
         for each in outputs:
             own = _dict(each.get("artifactGC"))
             if (own.get("strategy") or usual.get("strategy") or "Never") != "Never":
                 named = own.get("serviceAccountName") or usual.get("serviceAccountName")
                 account = self.fill(str(named or self.account or "default"), place.scope)
-                self.collectors.setdefault(account or "default", place.source)
+                self.collectors.setdefault(account or "default", place.at)
 
     def each_of(self, key: str) -> Iterator[Any]:
         """Give what the workflow, and then the template it is made from, say of something."""
@@ -657,13 +667,13 @@ class _Reader:
             return
         executor, account = self.executor_of(template, place), self.account_of(template, place)
         if executor:
-            self.accounts.setdefault(executor, place.source)
+            self.accounts.setdefault(executor, place.at)
         if "http" in template or "plugin" in template:
             self.agent = True  # one pod of the controller's making for all of them
-            self.tokens.setdefault(self.account or "default", place.source)
+            self.tokens.setdefault(self.account or "default", place.at)
             return
         if executor and self.named_executor(template):
-            self.tokens.setdefault(executor, place.source)
+            self.tokens.setdefault(executor, place.at)
         spec = self.merged_pod_spec(template, place)
         affinity = _dict(_dict(spec.get("affinity")).get("nodeAffinity"))
         required = _dict(affinity.get("requiredDuringSchedulingIgnoredDuringExecution"))

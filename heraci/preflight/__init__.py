@@ -13,7 +13,7 @@ from typing import Any
 
 from heraci.bundle import Finding, Severity
 from heraci.looks import Answer, Look, Seen, name_of
-from heraci.preflight import argo, claims, repositories, rights, room, tokens
+from heraci.preflight import argo, claims, references, repositories, rights, room, tokens
 from heraci.preflight.cases import Case, Findings, Place
 from heraci.preflight.existence import Existence, Explained
 from heraci.preflight.ground import (
@@ -65,10 +65,12 @@ def check(
     check_secret_keys: bool = False,
     template_only: bool = False,
     find_images: FindImages | None = None,
+    read: references.Read | None = None,
 ) -> Report:
     """Hold cases against the cluster; raises what keeps the inventory from looking at all.
 
-    `template_only` says that workflows will be submitted as references to a template.
+    `template_only` says that workflows will be submitted as references to a template. `read` reads
+    a manifest again, once the templates of the cluster are at hand that it refers to.
     """
     ground, findings = Ground(inventory, namespace), Findings()
     for case in cases:
@@ -88,8 +90,14 @@ def check(
     )
     gone = _missing_namespaces(ground, cases, findings)
     there = [case for case in cases if case.namespace(namespace) not in gone]
-    own = [case for case in there if case.manifest]
     existence.take_stock([*there, *_beside(there, namespace)])
+    if read is not None:
+        there = references.follow(there, existence, read)
+        ground.look(existence.looks([*there, *_beside(there, namespace)]))
+        existence.take_stock([*there, *_beside(there, namespace)])
+    own = [case for case in there if case.manifest]
+    for case in own:
+        findings.pass_on(case.needs.findings)
     installed = bool(own) and argo.is_installed(ground, own, findings)
     accounts = rights.Accounts(ground, findings)
     controller = argo.Controller()
@@ -109,6 +117,7 @@ def check(
             accounts.check(own, missing=existence.missing_accounts)
             stores.check(own, findings)
         _check_actions(ground, own, findings)
+        references.check_calls(own, findings)
         claims.check_own_claims(ground, own, findings)
         room.check_room(ground, own, findings)
         if installed:

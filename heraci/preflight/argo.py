@@ -192,7 +192,7 @@ def check_configuration(
                 "workflow that refers to it.",
                 [case.place()],
             )
-        for template, source in case.needs.databases.items():
+        for at in case.needs.databases:
             if not controller.configured("synchronization"):
                 findings.add(
                     "no-limit-database",
@@ -200,7 +200,7 @@ def check_configuration(
                     "configured.",
                     "Configure `synchronization` in the controller's ConfigMap, or take the limit "
                     "from a ConfigMap of your own (configMapKeyRef).",
-                    [case.place(source, template or None)],
+                    [case.at(at)],
                 )
 
 

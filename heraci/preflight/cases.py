@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from heraci.bundle import Finding, Manifest, Requirement, Severity
-from heraci.needs import Needs
+from heraci.needs import At, Needs
 from heraci.preflight import advice
 from heraci.preflight.ground import Kind
 
@@ -65,6 +65,10 @@ class Case:
         return Place(
             experiment=self.experiment, template=template, source=source or beginning or None
         )
+
+    def at(self, place: At) -> Place:
+        """Name a place that its needs tell."""
+        return self.place(place.source, place.template)
 
 
 def place_of(case: Case, requirement: Requirement) -> Place:

@@ -15,7 +15,7 @@ from heraci.preflight import advice
 from heraci.preflight.cases import Case, Findings, Place, Trouble, place_of
 from heraci.preflight.claims import claim_troubles
 from heraci.preflight.contents import config_map_troubles, key_troubles, template_troubles
-from heraci.preflight.ground import Ground, Stock
+from heraci.preflight.ground import ARGO, Ground, Stock
 
 # Kinds that are looked at whole: few, small, and their names alone say too little.
 WHOLE = frozenset({"PersistentVolumeClaim", "StorageClass"})
@@ -84,9 +84,10 @@ class Existence:
             if unseen:
                 self.not_allowed(group, unseen)
 
-    def item(self, kind: str, name: str, namespace: str) -> Mapping[str, Any] | None:
-        """Give an object that was looked at already, where it was."""
-        stock = self.stocks.get(("v1", kind, namespace))
+    def item(self, kind: str, name: str, namespace: str | None) -> Mapping[str, Any] | None:
+        """Give an object of the core's or of Argo's that was looked at already, where it was."""
+        api_version = ARGO if kind.endswith("WorkflowTemplate") else "v1"
+        stock = self.stocks.get((api_version, kind, namespace))
         return stock.items.get(name) if stock else None
 
     def groups(self, cases: Iterable[Case]) -> dict[Group, list[tuple[Case, Requirement]]]:
@@ -176,6 +177,13 @@ class Existence:
             said = said or seen.said
         return Stock(items=items, unseen=frozenset(unseen), asked=names, whole=listed, said=said)
 
+    def knows_missing(self, account: str, namespace: str) -> bool:
+        """Tell whether a service account was looked for and is not there."""
+        stock = self.stocks.get(("v1", "ServiceAccount", namespace))
+        if stock is None or account in stock.unseen or not (stock.whole or account in stock.asked):
+            return False
+        return account not in stock.items
+
     def could_see(self, requirement: Requirement) -> bool:
         """Tell whether it is known that something is there, or is not."""
         namespace = requirement.namespace or self.ground.namespace
@@ -218,7 +226,7 @@ class Existence:
         into = namespace or self.ground.namespace
         if requirement.kind == "ServiceAccount":
             self.missing_accounts.add((into, requirement.name))
-        near = difflib.get_close_matches(requirement.name, sorted(stock.items), n=1)
+        near = _near(requirement.name, stock)
         meant = f" There is {near[0]!r}: was that meant?" if near else ""
         severity = Severity.ERROR if sure else Severity.WARNING
         what = f"{_subject(requirement, namespace)} is not there"
@@ -290,6 +298,13 @@ class Existence:
         assert kind is not None
         places = next(iter(unseen.values()))
         self.findings.unseen(kind, group[2], ", ".join(sorted(unseen)), places)
+
+
+def _near(name: str, stock: Stock) -> list[str]:
+    """Find a name that was perhaps meant; that of a token follows from the account's."""
+    if name.endswith(advice.TOKEN):
+        return []
+    return difflib.get_close_matches(name, sorted(stock.items), n=1)
 
 
 def _subject(requirement: Requirement, namespace: str | None) -> str:

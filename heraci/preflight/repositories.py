@@ -30,14 +30,14 @@ def default_repositories(cases: Iterable[Case], namespace: str) -> list[Case]:
 
 
 def _default(case: Case, namespace: str) -> Requirement:
-    template, source = next(iter(case.needs.stores.items()))
+    at = case.needs.stores[0]
     return Requirement(
         kind="ConfigMap",
         name=NAME,
         namespace=None if case.namespace(namespace) == namespace else case.namespace(namespace),
         keys=("",),  # of no name, yet reason to look at its content
-        template=template,
-        source=source,
+        template=at.template,
+        source=at.source,
     )
 
 
@@ -102,7 +102,7 @@ class Repositories:
                 "artifactRepository"
             ):
                 continue
-            places = [case.place(source, name) for name, source in case.needs.stores.items()]
+            places = [*map(case.at, case.needs.stores)]
             namespace = case.namespace(self.ground.namespace)
             configured = f"{self.controller.namespace}/{CONTROLLER}-configmap"
             unseen = not self.existence.could_see(requirement)

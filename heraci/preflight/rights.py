@@ -117,12 +117,12 @@ class Accounts:
         for case in cases:
             namespace = case.namespace(self.ground.namespace)
             rights = EXECUTOR + (AGENT if case.needs.agent else ())
-            for account, source in case.needs.accounts.items():
+            for account, at in case.needs.accounts.items():
                 for right in rights:
-                    found[namespace, self.named(account), *right].append(case.place(source))
-            for account, source in case.needs.collectors.items():
+                    found[namespace, self.named(account), *right].append(case.at(at))
+            for account, at in case.needs.collectors.items():
                 for right in COLLECTOR:
-                    found[namespace, self.named(account), *right].append(case.place(source))
+                    found[namespace, self.named(account), *right].append(case.at(at))
             for action in case.needs.actions:
                 for asked in self.of_action(action, namespace):
                     found[asked].append(case.place(action.source, action.template))

@@ -25,8 +25,8 @@ def accounts(cases: Iterable[Case]) -> list[Case]:
         Case(
             experiment=case.experiment,
             declared=tuple(
-                Requirement(kind="ServiceAccount", name=name, namespace=_own(case), source=source)
-                for name, source in case.needs.tokens.items()
+                Requirement(kind="ServiceAccount", name=name, namespace=_own(case))
+                for name in case.needs.tokens
             ),
         )
         for case in cases
@@ -39,18 +39,24 @@ def secrets(cases: Iterable[Case], existence: Existence, roles: Accounts) -> lis
     found = []
     for case in cases:
         wanted = []
-        for name, source in case.needs.tokens.items():
+        for name, at in case.needs.tokens.items():
             account = roles.named(name)
             namespace = case.namespace(existence.ground.namespace)
+            if existence.knows_missing(account, namespace):
+                continue  # and the Secret with it
             item = existence.item("ServiceAccount", account, namespace) or {}
             noted = (item.get("metadata") or {}).get("annotations") or {}
-            secret = str(noted.get(NAMED) or account + TOKEN)
             wanted.append(
-                Requirement(kind="Secret", name=secret, namespace=_own(case), source=source)
+                Requirement(
+                    kind="Secret",
+                    name=str(noted.get(NAMED) or account + TOKEN),
+                    namespace=_own(case),
+                    template=at.template,
+                    source=at.source,
+                )
             )
-        if wanted:
-            needs = Needs(requirements=tuple(wanted))
-            found.append(Case(experiment=case.experiment, manifest=case.manifest, needs=needs))
+        needs = Needs(requirements=tuple(wanted))
+        found.append(Case(experiment=case.experiment, manifest=case.manifest, needs=needs))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
@@ -24,6 +24,7 @@ from heraci.cluster import (
     inventory,
 )
 from heraci.cluster.inventory import Inventory
+from heraci.needs import Needs
 from heraci.preflight import Case, Report, check
 from heraci.preflight.ground import KINDS
 from heraci.preflight.security import violations
@@ -213,13 +214,19 @@ class Lab:
     ) -> Report:
         case = self.case(body or self.workflow(), how.pop("declared", DECLARED))
         cluster = connect(paths=[kubeconfig]) if kubeconfig else self.cluster
+        how = {"read": self.read, **how}
         return check([case], namespace=self.name, inventory=Inventory(cluster), **how)
+
+    def read(
+        self, manifest: Manifest, experiment: str, templates: Sequence[Manifest] = ()
+    ) -> Needs:
+        return needs(manifest, experiment=experiment, provided=templates, namespace=self.name)
 
     def case(
         self, body: dict[str, Any], declared: tuple[Requirement, ...] = (), name: str = "one"
     ) -> Case:
         manifest = manifest_of(body)
-        read = needs(manifest, experiment=name, namespace=self.name)
+        read = self.read(manifest, name)
         return Case(experiment=name, manifest=manifest, needs=read, declared=declared)
 
 
@@ -441,6 +448,14 @@ def no_token_under_the_name_that_the_account_says(lab: Lab, body: dict[str, Any]
 @breaks("missing-argument", "has template 'part' take 'size', which is not given")
 def no_argument_for_a_template_of_the_cluster(lab: Lab, body: dict[str, Any]) -> None:
     del body["spec"]["templates"][0]["dag"]["tasks"][0]["arguments"]
+
+
+@breaks("missing-secret", "'of-the-library'")
+def no_secret_for_a_template_of_the_cluster(lab: Lab, body: dict[str, Any]) -> None:
+    container: dict[str, Any] = {"image": "busybox:1.37", "command": ["true"]}
+    container["envFrom"] = [{"secretRef": {"name": "of-the-library"}}]
+    patch = {"spec": {"templates": [{"name": "part", "container": container}]}}
+    lab.patch("WorkflowTemplate", "library", patch)
 
 
 @breaks("missing-template", "names no entrypoint, and the workflow that is made from it")

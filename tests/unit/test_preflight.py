@@ -146,7 +146,6 @@ def test_definitions_that_are_not_all_there() -> None:
     http = {"http": {"url": "https://example.org"}}
     assert told({}, case(http)) == [
         ("missing-definition", Severity.ERROR),
-        ("missing-secret", Severity.ERROR),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from heraci.bundle import Finding, Manifest, Requirement, Severity
-from heraci.needs import Action, Claim, Container, Pod, quantity
+from heraci.needs import Action, At, Claim, Container, Pod, quantity
 from heraci.requirements import needs
 
 ARGO = "argoproj.io/v1alpha1"
@@ -537,7 +537,7 @@ def test_a_workflow_made_from_a_template_of_the_bundle_runs_with_its_own_argumen
 def test_the_target_names_what_the_manifest_leaves_open() -> None:
     found = needs(of_template(container()), namespace="lab", service_account="runner")
     assert found.requirements == (of_workflow("ServiceAccount", "runner"),)
-    assert found.accounts == {"runner": HERE}
+    assert found.accounts == {"runner": At(HERE, "main")}
 
 
 def test_a_namespace_of_its_own_is_required_and_holds_what_is_required() -> None:
@@ -557,10 +557,10 @@ def test_a_cron_workflow_is_read_one_level_deeper() -> None:
 
 def test_the_executor_has_an_account_of_its_own_where_one_is_named() -> None:
     plain = needs(of_template(container()))
-    assert plain.accounts == {"default": HERE}
+    assert plain.accounts == {"default": At(HERE, "main")}
     other = {"executor": {"serviceAccountName": "executor"}, "serviceAccountName": "runner"}
     found = needs(of_template(container(), **other))
-    assert found.accounts == {"executor": HERE}
+    assert found.accounts == {"executor": At(HERE, "main")}
 
 
 def test_a_pod_is_what_template_workflow_and_patches_make_of_it() -> None:
