@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from heraci.bundle import Finding, Severity
-from heraci.looks import Answer, Look, Seen, name_of
+from heraci.looks import Answer, Look, Seen
 from heraci.preflight import argo, claims, references, repositories, rights, room, tokens
 from heraci.preflight.cases import Case, Findings, Place
 from heraci.preflight.existence import Existence, Explained
+from heraci.preflight.explanation import explanation
 from heraci.preflight.ground import (
     DISCOVERY,
     KINDS,
@@ -47,14 +48,9 @@ class Report:
 
     def explanation(self) -> list[str]:
         """Write all that was looked at, a line each."""
-        lines = [f"{look}: {_told(seen)}" for look, seen in self.looked]
-        lines += [
-            f"{each.experiment}: {each.requirement}"
-            + (f" ({each.requirement.source})" if each.requirement.source else "")
-            + f", {each.requirement.origin}: {each.state}"
-            for each in self.explained
-        ]
-        return lines
+        return list(
+            explanation(self.explained, self.looked, requests=self.requests, dry_runs=self.dry_runs)
+        )
 
 
 def check(
@@ -119,9 +115,10 @@ def check(
         _check_actions(ground, own, findings)
         references.check_calls(own, findings)
         claims.check_own_claims(ground, own, findings)
+        claims.check_shared(existence, own, findings)
         room.check_room(ground, own, findings)
         if installed:
-            argo.check_definitions(ground, own, findings)
+            argo.check_definitions(ground, findings)
             dry_runs = _try_out(ground, own, findings)
     if find_images is not None:
         _check_images(cases, find_images, findings)
@@ -168,7 +165,7 @@ def _missing_namespaces(
             )
         elif (seen is None or not seen.items) and not _holds_anything(ground, namespace):
             what = f"whether {namespace} is there"
-            findings.unseen(KINDS["Namespace"], namespace, what, concerned)
+            findings.unseen(KINDS["Namespace"], namespace, what)
     return frozenset(gone)
 
 
@@ -279,10 +276,3 @@ def _place_in(case: Case, said: str) -> Place:
         return case.place()
     name = str(templates[int(found[1])].get("name"))
     return case.place(case.manifest.sources.get(name), name)
-
-
-def _told(seen: Seen) -> str:
-    if seen.answer is not Answer.SEEN:
-        return f"{seen.answer}"
-    names = [name for name in map(name_of, seen.items) if name]
-    return f"{len(seen.items)} seen" + (f" ({', '.join(names[:20])})" if names else "")

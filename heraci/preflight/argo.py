@@ -36,7 +36,7 @@ def is_installed(ground: Ground, cases: Sequence[Case], findings: Findings) -> b
     served = ground.served(ARGO)
     if served is None:
         said = "Whether Argo is installed could not be looked up."
-        findings.add("not-checked", said, "", places[:1], Severity.NOTICE)
+        findings.note("not-checked", said)
         return True
     if not served:
         what = f"The cluster does not know {ARGO_GROUP}: Argo Workflows is not installed there."
@@ -55,7 +55,7 @@ def is_installed(ground: Ground, cases: Sequence[Case], findings: Findings) -> b
     return True
 
 
-def check_definitions(ground: Ground, cases: Sequence[Case], findings: Findings) -> None:
+def check_definitions(ground: Ground, findings: Findings) -> None:
     """Say where Argo's definitions look at nothing, so that a dry run proves little."""
     kind = KINDS["CustomResourceDefinition"]
     may = ground.rights().may("get", kind, "workflows.argoproj.io")
@@ -63,13 +63,11 @@ def check_definitions(ground: Ground, cases: Sequence[Case], findings: Findings)
         return
     for definition in ground.see(DEFINITION).items:
         if not _looks_below_spec(definition):
-            findings.add(
+            findings.note(
                 "minimal-definitions",
                 "Argo's minimal definitions are installed: the server takes any field below spec, "
                 "so a dry run finds no misspelt one.",
                 "Install the full ones, Argo's default since 4.0.",
-                [case.place() for case in cases][:1],
-                Severity.NOTICE,
             )
 
 
@@ -115,18 +113,21 @@ def find_controller(
 ) -> Controller:
     """Look for the controller that will act on these workflows, and say what is wrong with it.
 
-    `reserved` requests are still to come; its configuration is left out where that were too many.
+    `reserved` requests are still to come; its configuration is left out where that were too many,
+    unless something that is needed may be in it.
     """
     places = [case.place() for case in cases]
+    asked_for = any(case.needs.stores or case.needs.databases for case in cases)
+    spare = None if asked_for else reserved
     listed = ground.see(DEPLOYMENTS) if list(controller_looks(ground)) else None
     if listed is None or listed.answer is not Answer.SEEN:
         what = "whether Argo's controller runs, and its version"
-        findings.unseen(KINDS["Deployment"], None, what, places[:1])
-        return _configured(ground, Controller(), reserved)
+        findings.unseen(KINDS["Deployment"], None, what)
+        return _configured(ground, Controller(), spare)
     named = [each for each in listed.items if name_of(each).endswith(CONTROLLER)]
     found = [_controller(ground, each) for each in sorted(named, key=name_of)[:MOST_CONTROLLERS]]
     if not found:
-        alone = _configured(ground, Controller(), reserved)
+        alone = _configured(ground, Controller(), spare)
         _without_deployment(alone, bool(listed.items), places, findings)
         return alone
     acting = [each for each in found if each.managed in {None, ground.namespace}]
@@ -154,7 +155,7 @@ def find_controller(
         )
         return acting[0]
     _check_version(running[0].deployment or {}, cases, findings)
-    return _configured(ground, running[0], reserved)
+    return _configured(ground, running[0], spare)
 
 
 def check_configuration(
@@ -232,9 +233,9 @@ def _words(container: Mapping[str, Any]) -> list[Any]:
     return [*(container.get("command") or ()), *(container.get("args") or ())]
 
 
-def _configured(ground: Ground, controller: Controller, reserved: int) -> Controller:
+def _configured(ground: Ground, controller: Controller, reserved: int | None) -> Controller:
     """Read the controller's ConfigMap, where this account may and requests are left for it."""
-    if not ground.may_ask_more(reserved):
+    if reserved is not None and not ground.may_ask_more(reserved):
         return controller
     name = _arguments(controller.deployment or {}).get("--configmap") or f"{CONTROLLER}-configmap"
     kind = KINDS["ConfigMap"]
@@ -283,7 +284,7 @@ def _without_deployment(
     """
     if not others and not controller.absent:
         what = "Argo's controller is no deployment of this cluster: its version is unknown."
-        findings.add("not-checked", what, "", places[:1], Severity.NOTICE)
+        findings.note("not-checked", what)
         return
     findings.add(
         "missing-controller",

@@ -97,7 +97,7 @@ class Findings:
 
     def __init__(self) -> None:
         self._found: dict[_What, _Affected] = {}
-        self._unseen: dict[tuple[str, Kind, str | None], Place] = {}
+        self._unseen: dict[tuple[str, Kind, str | None], None] = {}
         self._passed: dict[Finding, None] = {}
 
     def add(
@@ -118,10 +118,14 @@ class Findings:
         for place in places:
             self._found.setdefault(key, _Affected(how)).places[place] = None
 
-    def unseen(self, kind: Kind, namespace: str | None, what: str, places: Iterable[Place]) -> None:
+    def note(self, rule: str, what: str, how: str = "") -> None:
+        """Say what is good to know of the target, whoever it concerns."""
+        message = "\n".join(filter(None, (what, how)))
+        self._passed[Finding(rule=rule, severity=Severity.NOTICE, message=message)] = None
+
+    def unseen(self, kind: Kind, namespace: str | None, what: str) -> None:
         """Say what was not asserted because this account may not look a kind up."""
-        for place in places:
-            self._unseen.setdefault((what, kind, namespace), place)
+        self._unseen[what, kind, namespace] = None
 
     def pass_on(self, findings: Iterable[Finding]) -> None:
         """Take in what others found."""
@@ -159,10 +163,9 @@ class Findings:
         told = sorted({f"{kind.plural}: {what}" for what, kind, _ in self._unseen})
         asked = dict.fromkeys((kind, namespace) for _, kind, namespace in self._unseen)
         how = "To have it asserted, give this account:\n" + advice.looking(asked)
-        place = next(iter(self._unseen.values()))
         lead = "This account may not look at all of it, so this was not asserted:"
         what = "\n".join([lead, *told])
-        yield _located("not-checked", Severity.NOTICE, f"{what}\n{how}", place)
+        yield Finding(rule="not-checked", severity=Severity.NOTICE, message=f"{what}\n{how}")
 
 
 def _parted(what: _What, places: Iterable[Place]) -> Iterable[Iterable[Place]]:
@@ -177,12 +180,12 @@ def _parted(what: _What, places: Iterable[Place]) -> Iterable[Iterable[Place]]:
 def _finding(what: _What, how: str, places: Iterable[Place]) -> Finding:
     # What is missing is needed by somebody; what stands in the way concerns somebody.
     lead = "Needed by" if what.rule.startswith("missing-") else "It concerns"
-    lines = (what.told, f"{lead} {_told(places)}.", how)
+    lines = (what.told, _concerned(lead, places), how)
     message = "\n".join(line for line in lines if line).strip()
     return _located(what.rule, what.severity, message, next(iter(places)))
 
 
-def _told(places: Iterable[Place]) -> str:
+def _concerned(lead: str, places: Iterable[Place]) -> str:
     """Name those who have a trouble: a few places of one experiment, or a few experiments."""
     parts: dict[str, list[Place]] = {}
     for place in places:
@@ -191,11 +194,13 @@ def _told(places: Iterable[Place]) -> str:
         [(experiment, own)] = parts.items()
         shown = ", ".join(map(str, own[:MOST_PLACES]))
         more = len(own) - MOST_PLACES
-        return shown + (f" and {more} more" if more > 0 else "") + f" of {experiment}"
-    firsts = [f"{own[0]} of {experiment}" for experiment, own in parts.items()]
-    more = len(firsts) - MOST_PLACES
-    others = f" and {more} more experiment{'s' if more > 1 else ''}" if more > 0 else ""
-    return ", ".join(firsts[:MOST_PLACES]) + others
+        return f"{lead} {shown}{f' and {more} more' if more > 0 else ''} of {experiment}."
+    lines = [f"{lead} {len(parts)} experiments:"]
+    lines += [f"  {experiment}, {own[0]}" for experiment, own in parts.items()]
+    more = len(parts) - MOST_PLACES
+    if more > 1:
+        lines[MOST_PLACES + 1 :] = [f"  and {more} more (--format json names them all)"]
+    return "\n".join(lines)
 
 
 def _located(rule: str, severity: Severity, message: str, place: Place) -> Finding:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heraci.bundle import Requirement, Severity
 from heraci.looks import Answer, Look, name_of
-from heraci.needs import Claim, quantity
+from heraci.needs import Claim, Pod, quantity
 from heraci.preflight import advice
 from heraci.preflight.cases import Case, Findings, Trouble
-from heraci.preflight.ground import KINDS, Ground
+from heraci.preflight.ground import KINDS, NODES, Ground
+
+if TYPE_CHECKING:
+    from heraci.preflight.existence import Existence
 
 CLASSES = Look(path=KINDS["StorageClass"].path())
 VOLUMES = Look(path=KINDS["PersistentVolume"].path())
@@ -127,6 +130,45 @@ def _has_no_default(ground: Ground, claim: Claim) -> bool:
         not (each.get("spec") or {}).get("claimRef") and _fits(each.get("spec") or {}, made)
         for each in volumes
     )
+
+
+def check_shared(existence: Existence, cases: Sequence[Case], findings: Findings) -> None:
+    """Tell where pods that run at the same time have to share a node for their claim's sake."""
+    nodes = existence.ground.known.get(NODES)
+    if nodes is None or len(nodes.items) < 2:
+        return
+    for case in cases:
+        namespace = case.namespace(existence.ground.namespace)
+        for pod in case.needs.pods:
+            for name in _mounted(pod) if pod.copies > 1 else ():
+                item = existence.item("PersistentVolumeClaim", name, namespace) or {}
+                modes = (item.get("spec") or {}).get("accessModes") or ()
+                if set(modes) != {"ReadWriteOnce"}:
+                    continue
+                findings.add(
+                    "claim-on-one-node",
+                    f"PersistentVolumeClaim {name!r} in namespace {namespace} is ReadWriteOnce, "
+                    f"and {pod.copies} pods of template {pod.template!r} mount it: at any time "
+                    "all of them run on one node, or wait.",
+                    "Use a claim that is ReadWriteMany to spread them.",
+                    [case.place(pod.source, pod.template)],
+                    Severity.NOTICE,
+                )
+
+
+def _mounted(pod: Pod) -> list[str]:
+    """Give the claims that a pod mounts."""
+    mounts = {
+        mount.get("name")
+        for container in pod.spec.get("containers") or ()
+        for mount in container.get("volumeMounts") or ()
+    }
+    named = {
+        str((volume.get("persistentVolumeClaim") or {}).get("claimName") or "")
+        for volume in pod.spec.get("volumes") or ()
+        if volume.get("name") in mounts
+    }
+    return sorted(filter(None, named))
 
 
 def storage_classes(ground: Ground) -> Mapping[str, Mapping[str, Any]] | None:

@@ -84,8 +84,8 @@ def template_troubles(
             yield from _whole_troubles(call, spec, templates)
         elif call.template in templates:
             inputs = templates[call.template].get("inputs") or {}
-            taker = f"template {call.template!r}"
-            yield from _argument_troubles(call, inputs, taker)
+            where = f"for its template {call.template!r}, and this call does"
+            yield from _argument_troubles(call, inputs, where)
 
 
 def _whole_troubles(
@@ -97,10 +97,11 @@ def _whole_troubles(
         holds = ", ".join(templates) or "none"
         what = f"{has}, and the workflow that is made from it starts there; it holds {holds}."
         yield Trouble("missing-template", what, "Name one of them as the workflow's entrypoint.")
-    yield from _argument_troubles(call, spec.get("arguments") or {}, "a workflow made from it")
+    where = "from a workflow that is made from it, and this one does"
+    yield from _argument_troubles(call, spec.get("arguments") or {}, where)
 
 
-def _argument_troubles(call: Call, asked: Mapping[str, Any], taker: str) -> Iterator[Trouble]:
+def _argument_troubles(call: Call, asked: Mapping[str, Any], where: str) -> Iterator[Trouble]:
     lacking = [
         str(each.get("name"))
         for each in asked.get("parameters") or ()
@@ -115,5 +116,5 @@ def _argument_troubles(call: Call, asked: Mapping[str, Any], taker: str) -> Iter
         and not _GIVEN & each.keys()
     ]
     if lacking:
-        what = f"has {taker} take {', '.join(map(repr, lacking))}, which is not given."
+        what = f"wants {', '.join(map(repr, lacking))} {where} not give it."
         yield Trouble("missing-argument", what, "Give it under arguments.")

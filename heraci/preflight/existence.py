@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +11,7 @@ from heraci.bundle import Requirement, Severity
 from heraci.looks import Answer, Look, name_of
 from heraci.needs import Call, quantity
 from heraci.preflight import advice
-from heraci.preflight.cases import Case, Findings, Place, Trouble, place_of
+from heraci.preflight.cases import Case, Findings, Trouble, place_of
 from heraci.preflight.claims import claim_troubles
 from heraci.preflight.contents import config_map_troubles, key_troubles, template_troubles
 from heraci.preflight.ground import ARGO, Ground, Stock
@@ -73,11 +72,11 @@ class Existence:
             if stock is None:
                 self.no_such_kind(group, wanted)
                 continue
-            unseen: dict[str, list[Place]] = defaultdict(list)
+            unseen = set()
             self.whole_wants = _whole_wants(requirement for _, requirement in wanted)
             for case, requirement in wanted:
                 if requirement.name in stock.unseen:
-                    unseen[requirement.name].append(place_of(case, requirement))
+                    unseen.add(requirement.name)
                     self.explain(case, requirement, "not looked up: this account may not")
                 else:
                     self.judge(case, requirement, stock, group[2])
@@ -293,11 +292,10 @@ class Existence:
         how = "Install the operator that brings it, or use another cluster."
         self.findings.add("missing-kind", what, how, places)
 
-    def not_allowed(self, group: Group, unseen: Mapping[str, Sequence[Place]]) -> None:
+    def not_allowed(self, group: Group, unseen: Iterable[str]) -> None:
         kind = self.ground.kind(*group[:2])
         assert kind is not None
-        places = next(iter(unseen.values()))
-        self.findings.unseen(kind, group[2], ", ".join(sorted(unseen)), places)
+        self.findings.unseen(kind, group[2], ", ".join(sorted(unseen)))
 
 
 def _near(name: str, stock: Stock) -> list[str]:

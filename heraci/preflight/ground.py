@@ -193,6 +193,7 @@ class Ground:
 
 
 DISCOVERY = Look(path="/apis")
+NODES = Look(path=KINDS["Node"].path())
 DEPLOYMENTS = Look(path=KINDS["Deployment"].path(), metadata_only=True)
 
 

@@ -7,13 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from heraci.bundle import Severity
-from heraci.looks import Answer, Look, name_of
+from heraci.looks import Answer, name_of
 from heraci.needs import Expression, Pod, quantity
 from heraci.preflight.amounts import Amounts, Ask, Defaults, as_text, total
 from heraci.preflight.cases import Findings
-from heraci.preflight.ground import KINDS, Ground
+from heraci.preflight.ground import KINDS, NODES, Ground
 
-NODES = Look(path=KINDS["Node"].path())
 # Labels of nodes that come and go as pods ask for them.
 SCALED = (
     "karpenter.sh/nodepool",
@@ -34,13 +33,13 @@ def check_nodes(
     kind = KINDS["Node"]
     seen = ground.see(NODES) if ground.rights().may("list", kind) else None
     if seen is None or seen.answer is not Answer.SEEN:
-        findings.unseen(kind, None, "whether one could take the pods", [asks[0].place])
+        findings.unseen(kind, None, "whether one could take the pods")
         return
     scaled = any(label in _labels(each) for each in seen.items for label in SCALED)
     for ask in asks:
         if not seen.items and not _is_choosy(ask.pod):
             what = "The cluster shows no node at all, so nobody knows whether one could take a pod."
-            findings.add("no-nodes", what, "", [asks[0].place], Severity.NOTICE)
+            findings.note("no-nodes", what)
             continue
         needed = total(ask.pod, defaults)[0]
         reason = _why_no_node(ask.pod, needed, seen.items)

@@ -140,20 +140,18 @@ class Accounts:
     def check(self, cases: Sequence[Case], missing: Container[tuple[str, str]]) -> None:
         """Say what the workflows' accounts, but for the missing ones, may not do and have to."""
         lacking: dict[tuple[str, str], list[tuple[Asked, list[Place]]]] = defaultdict(list)
-        unknown: dict[tuple[str, str], list[Place]] = defaultdict(list)
         for asked, places in self.asked(cases).items():
             namespace, account = asked[:2]
             if (namespace, account) in missing:
                 continue
             may = self.answer(asked)
             if may is None:
-                unknown[namespace, account] += places
+                what = f"whether the service account {account!r} may do what Argo's executor needs"
+                self.findings.unseen(REVIEWS, namespace, what)
             elif not may:
                 lacking[namespace, account].append((asked, places))
         for (namespace, account), found in lacking.items():
             self.tell(namespace, account, found)
-        for (namespace, account), places in unknown.items():
-            self.tell_unknown(namespace, account, places)
 
     def answer(self, asked: Asked) -> bool | None:
         if not self.may_ask(asked[0]):
@@ -187,7 +185,3 @@ class Accounts:
             Severity.WARNING if doubtful else Severity.ERROR,
             once=True,
         )
-
-    def tell_unknown(self, namespace: str, account: str, places: Sequence[Place]) -> None:
-        what = f"whether the service account {account!r} may do what Argo's executor needs"
-        self.findings.unseen(REVIEWS, namespace, what, places)

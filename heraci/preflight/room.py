@@ -8,9 +8,9 @@ from typing import Any
 from heraci.looks import Answer, Look
 from heraci.preflight.amounts import Ask, Defaults
 from heraci.preflight.cases import Case, Findings
-from heraci.preflight.ground import KINDS, Ground
+from heraci.preflight.ground import KINDS, NODES, Ground
 from heraci.preflight.limits import check_limits
-from heraci.preflight.nodes import NODES, check_nodes
+from heraci.preflight.nodes import check_nodes
 from heraci.preflight.quotas import check_quotas
 from heraci.preflight.security import check_security
 
@@ -32,8 +32,8 @@ def check_room(ground: Ground, cases: Sequence[Case], findings: Findings) -> Non
     for case in cases:
         by_namespace.setdefault(case.namespace(ground.namespace), []).append(case)
     for namespace, inside in by_namespace.items():
-        limits = _items(ground, "LimitRange", namespace, inside, findings)
-        quotas = _items(ground, "ResourceQuota", namespace, inside, findings)
+        limits = _items(ground, "LimitRange", namespace, findings)
+        quotas = _items(ground, "ResourceQuota", namespace, findings)
         asks = [
             Ask(case=case, pod=pod, namespace=namespace)
             for case in inside
@@ -47,12 +47,11 @@ def check_room(ground: Ground, cases: Sequence[Case], findings: Findings) -> Non
 
 
 def _items(
-    ground: Ground, kind: str, namespace: str, cases: Sequence[Case], findings: Findings
+    ground: Ground, kind: str, namespace: str, findings: Findings
 ) -> tuple[Mapping[str, Any], ...]:
     if ground.rights(namespace).may("list", KINDS[kind]):
         seen = ground.see(Look(path=KINDS[kind].path(namespace)))
         if seen.answer is Answer.SEEN:
             return seen.items
-    places = [case.place() for case in cases][:1]
-    findings.unseen(KINDS[kind], namespace, "whether they leave room", places)
+    findings.unseen(KINDS[kind], namespace, "whether they leave room")
     return ()

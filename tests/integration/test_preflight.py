@@ -445,7 +445,7 @@ def no_token_under_the_name_that_the_account_says(lab: Lab, body: dict[str, Any]
     lab.patch("ServiceAccount", "runner", {"metadata": {"annotations": noted}})
 
 
-@breaks("missing-argument", "has template 'part' take 'size', which is not given")
+@breaks("missing-argument", "wants 'size' for its template 'part', and this call does not")
 def no_argument_for_a_template_of_the_cluster(lab: Lab, body: dict[str, Any]) -> None:
     del body["spec"]["templates"][0]["dag"]["tasks"][0]["arguments"]
 
@@ -463,7 +463,7 @@ def no_entrypoint_in_a_whole_template(lab: Lab, body: dict[str, Any]) -> None:
     body["spec"] = {"workflowTemplateRef": {"name": "library"}, "serviceAccountName": "runner"}
 
 
-@breaks("missing-argument", "has a workflow made from it take 'size', which is not given")
+@breaks("missing-argument", "wants 'size' from a workflow that is made from it, and this")
 def no_argument_for_a_whole_template(lab: Lab, body: dict[str, Any]) -> None:
     arguments = {"parameters": [{"name": "size"}, {"name": "kind", "value": "usual"}]}
     lab.patch("WorkflowTemplate", "library", {"spec": {"arguments": arguments}})
@@ -997,9 +997,11 @@ def test_a_long_list_is_read_to_its_end(bare: Lab, monkeypatch: pytest.MonkeyPat
 
 def test_an_explanation_says_all_that_was_looked_at(lab: Lab) -> None:
     lines = lab.check().explanation()
-    assert "one: PersistentVolumeClaim/data (experiments/one.py:3), environment: is there" in lines
-    claims = f"GET /api/v1/namespaces/{lab.name}/persistentvolumeclaims: 1 seen (data)"
+    assert lines[0] == "one needs"
+    assert "  PersistentVolumeClaim/data (environment, experiments/one.py:3): is there" in lines
+    assert f"  may {lab.name}/runner create workflowtaskresults: yes" in lines
+    claims = f"  GET /api/v1/namespaces/{lab.name}/persistentvolumeclaims: 1 seen (data)"
     assert claims in lines
-    secrets = f"GET /api/v1/namespaces/{lab.name}/secrets (metadata only): 4 seen (hub, "
+    secrets = f"  GET /api/v1/namespaces/{lab.name}/secrets (metadata only): 4 seen (hub, "
     secrets += "runner.service-account-token, s3, token)"
     assert secrets in lines

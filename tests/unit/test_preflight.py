@@ -440,7 +440,7 @@ def test_what_is_wrong_with_the_target_is_said_once() -> None:
     inventory = Answers({"/apis": groups("X", name="x.example")})
     (finding,) = check(cases, namespace="lab", inventory=inventory).findings
     assert (finding.rule, finding.experiment) == ("missing-argo", "e0")
-    assert f"of e0, the workflow ({HERE}) of e1, the workflow ({HERE}) of e2.\n" in finding.message
+    assert f"\nNeeded by 3 experiments:\n  e0, the workflow ({HERE})\n  e1, the" in finding.message
 
 
 def test_a_near_name_is_told() -> None:
