@@ -12,7 +12,7 @@ from typing import Any
 
 from heraci.preflight.amounts import Ask
 from heraci.preflight.cases import Findings
-from heraci.preflight.ground import Ground, namespace_look
+from heraci.preflight.ground import KINDS, Ground, namespace_look
 
 ENFORCED = "pod-security.kubernetes.io/enforce"
 # Capabilities that `baseline` leaves to a container.
@@ -39,6 +39,9 @@ Spec = Mapping[str, Any]
 def check_security(ground: Ground, namespace: str, asks: Sequence[Ask], findings: Findings) -> None:
     """Say which pods the namespace's standard refuses, and why."""
     seen = ground.known.get(namespace_look(namespace))
+    if asks and not (seen and seen.items):
+        what = f"which Pod Security Standard {namespace} enforces"
+        findings.unseen(KINDS["Namespace"], namespace, what)
     labels = (
         (seen.items[0].get("metadata") or {}).get("labels") or {} if seen and seen.items else {}
     )

@@ -217,6 +217,229 @@ def test_no_controller() -> None:
     assert told(empty | configured) == [("not-checked", Severity.NOTICE)]
 
 
+def configured(text: str, **answers: Seen) -> dict[str, Seen]:
+    """A controller with this configuration, written in either of the two ways."""
+    data = {"config": text}
+    found = Seen(items=({"metadata": {"name": "x"}, "data": data},))
+    return {CONFIGURATION: found, **answers}
+
+
+def labelled(instance: str) -> Case:
+    given = case()
+    assert given.manifest is not None
+    body: Any = given.manifest.document
+    labels = {"workflows.argoproj.io/controller-instanceid": instance}
+    body = body | {"metadata": body["metadata"] | {"labels": labels}}
+    return replace(given, manifest=replace(given.manifest, document=body))
+
+
+REFERRING = {"workflowTemplateRef": {"name": "library"}, "templates": [], "entrypoint": "part"}
+LIBRARY = Seen(
+    items=(
+        {
+            "metadata": {"name": "library"},
+            "spec": {"templates": [{"name": "part", "suspend": {}}]},
+        },
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "given", "expected"),
+    [
+        ("{}", case(), []),
+        ("instanceID: mine", case(), ["other-controller"]),
+        ("instanceID: mine", labelled("mine"), []),
+        ("instanceID: mine", labelled("theirs"), ["other-controller"]),
+        ("{}", labelled("mine"), ["other-controller"]),
+        ("workflowRestrictions: {templateReferencing: Strict}", case(), ["references-only"]),
+        ("workflowRestrictions: {templateReferencing: Secure}", case(), ["references-only"]),
+        ("workflowRestrictions: {templateReferencing: Strict}", case(**REFERRING), []),
+        (
+            "{}",
+            case(synchronization={"semaphores": [{"database": {"key": "k"}}]}),
+            ["no-limit-database"],
+        ),
+        (
+            "synchronization: {postgresql: {}}",
+            case(synchronization={"semaphores": [{"database": {"key": "k"}}]}),
+            [],
+        ),
+        ("not: [yaml", labelled("mine"), ["other-controller"]),
+    ],
+)
+def test_what_the_controller_is_configured_for(
+    configuration: str, given: Case, expected: list[str]
+) -> None:
+    path = "/apis/argoproj.io/v1alpha1/namespaces/lab/workflowtemplates"
+    answers = configured(configuration) | {path: LIBRARY}
+    assert [each.rule for each in found(answers, given)] == expected
+
+
+def test_references_are_enough_where_heraci_submits_them() -> None:
+    strict = configured("workflowRestrictions: {templateReferencing: Strict}")
+    assert found(strict, template_only=True) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], []),
+        (["--namespaced"], ["controller-elsewhere"]),
+        (["--namespaced", "--managed-namespace", "other"], ["controller-elsewhere"]),
+        (["--namespaced", "--managed-namespace=lab"], []),
+        (["--namespaced", "--managed-namespace", "lab", "--loglevel", "debug"], []),
+    ],
+)
+def test_the_namespace_that_the_controller_manages(
+    arguments: list[str], expected: list[str]
+) -> None:
+    container = {"name": "x", "image": "workflow-controller:v4.1.2", "args": arguments}
+    spec = {"replicas": 1, "template": {"spec": {"containers": [container]}}}
+    answers = running("workflow-controller:v4.1.2", spec=spec)
+    assert [each.rule for each in found(answers)] == expected
+
+
+def test_workflows_that_name_no_account_get_the_controllers_default() -> None:
+    answers = configured("workflowDefaults: {spec: {serviceAccountName: runner}}")
+    inventory = Answers(answers)
+    check([case()], namespace="lab", inventory=inventory)
+    asked = {each.body for each in inventory.known if "localsubject" in each.path}
+    assert all("system:serviceaccount:lab:runner" in (body or "") for body in asked)
+
+
+STORING = {
+    "container": {"image": "busybox", "command": ["true"]},
+    "outputs": {"artifacts": [{"name": "made", "path": "/made"}]},
+}
+REPOSITORIES = f"{NAMESPACE}/configmaps"
+
+
+def repositories(**annotations: str) -> dict[str, Seen]:
+    noted = {f"workflows.argoproj.io/{k.replace('_', '-')}": v for k, v in annotations.items()}
+    metadata = {"name": "artifact-repositories", "annotations": noted}
+    data = {"minio": "s3: {bucket: b, accessKeySecret: {name: opens, key: access}}"}
+    return {REPOSITORIES: Seen(items=({"metadata": metadata, "data": data},))}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (configured("{}"), ["missing-artifact-repository"]),
+        (configured("artifactRepository: {s3: {bucket: b}}"), []),
+        (
+            configured("artifactRepository: {s3: {accessKeySecret: {name: opens, key: a}}}"),
+            ["missing-secret"],
+        ),
+        (configured("{}") | repositories(), ["missing-artifact-repository"]),
+        (
+            configured("{}") | repositories(default_artifact_repository="minio"),
+            ["missing-secret"],
+        ),
+        ({CONFIGURATION: Seen(answer=Answer.FORBIDDEN)}, ["not-checked"]),
+    ],
+)
+def test_artifacts_that_name_no_repository(answers: dict[str, Seen], expected: list[str]) -> None:
+    assert [each.rule for each in found(answers, case(STORING))] == expected
+
+
+def test_a_namespace_that_is_being_deleted() -> None:
+    going = {"metadata": {"name": "lab"}, "status": {"phase": "Terminating"}}
+    (finding,) = found({NAMESPACE: Seen(items=(going,))})
+    assert finding.rule == "missing-namespace"
+    assert "is being deleted" in finding.message
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+VOLUMES = "/api/v1/persistentvolumes"
+CLAIMS = f"{NAMESPACE}/persistentvolumeclaims"
+
+
+def storage_class(name: str, mode: str = "Immediate", *, default: bool = False) -> dict[str, Any]:
+    noted = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+    return {"metadata": {"name": name, "annotations": noted}, "volumeBindingMode": mode}
+
+
+def volume(size: str, of_class: str = "", **spec: Any) -> dict[str, Any]:
+    offer = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
+    return {"metadata": {"name": "pv"}, "spec": offer | {"storageClassName": of_class} | spec}
+
+
+def pending(**spec: Any) -> Seen:
+    asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}
+    metadata = {"name": "data"}
+    body = {"metadata": metadata, "spec": asked | spec, "status": {"phase": "Pending"}}
+    return Seen(items=(body,))
+
+
+TAKEN = {"claimRef": {"namespace": "lab", "name": "other"}}
+OWN = {"claimRef": {"namespace": "lab", "name": "data"}}
+
+
+@pytest.mark.parametrize(
+    ("claim", "classes", "volumes", "expected"),
+    [
+        (pending(storageClassName="w"), [storage_class("w", "WaitForFirstConsumer")], [], None),
+        (pending(), [storage_class("w", "WaitForFirstConsumer", default=True)], [], None),
+        (pending(storageClassName="i"), [storage_class("i")], [], "though 'i' binds at once"),
+        (pending(storageClassName="x"), [], [], "its storage class 'x' does not exist"),
+        (pending(storageClassName="manual"), [], [volume("5Gi", "manual")], None),
+        (pending(storageClassName="manual"), [], [volume("5Gi", "manual", **OWN)], None),
+        (pending(storageClassName="manual"), [], [volume("5Gi", "manual", **TAKEN)], "not exist"),
+        (pending(storageClassName="manual"), [], [volume("4Gi", "manual")], "does not exist"),
+        (pending(), [], [volume("9Gi")], None),
+        (pending(), [], [], "it has no storage class and no volume fits it"),
+        (pending(accessModes=["ReadWriteMany"]), [], [volume("9Gi")], "no volume fits it"),
+    ],
+)
+def test_a_claim_that_waits(
+    claim: Seen, classes: list[Any], volumes: list[Any], expected: str | None
+) -> None:
+    mounted = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    answers = {CLAIMS: claim, CLASSES: Seen(items=tuple(classes))}
+    answers[VOLUMES] = Seen(items=tuple(volumes))
+    findings = found(answers, case(volumes=mounted))
+    assert [each.rule for each in findings] == ([] if expected is None else ["claim-pending"])
+    assert all(str(expected) in each.message for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("classes", "volumes", "expected"),
+    [
+        ([storage_class("x", default=True)], [], []),
+        ([storage_class("x")], [], ["no-default-storage-class"]),
+        ([], [volume("5Gi")], []),
+        ([], [volume("5Gi", **TAKEN)], ["no-default-storage-class"]),
+    ],
+)
+def test_a_claim_of_the_workflows_own_that_names_no_class(
+    classes: list[Any], volumes: list[Any], expected: list[str]
+) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    answers = {CLASSES: Seen(items=tuple(classes)), VOLUMES: Seen(items=tuple(volumes))}
+    given = case(volumeClaimTemplates=[{"metadata": {"name": "work"}, "spec": spec}])
+    assert [each.rule for each in found(answers, given)] == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "nodes", "expected"),
+    [("ReadWriteOnce", 2, 1), ("ReadWriteOnce", 1, 0), ("ReadWriteMany", 2, 0)],
+)
+def test_pods_that_have_to_share_a_node(mode: str, nodes: int, expected: int) -> None:
+    bound = {"metadata": {"name": "data"}, "spec": {"accessModes": [mode]}}
+    claims = Seen(items=(bound | {"status": {"phase": "Bound"}},))
+    mounts = [{"name": "v", "mountPath": "/data"}]
+    leaf = {"name": "leaf", "container": {"image": "busybox", "volumeMounts": mounts}}
+    call = {"name": "all", "template": "leaf", "withItems": [1, 2]}
+    mounted = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    templates = [{"name": "main", "dag": {"tasks": [call]}}, leaf]
+    there = Seen(items=tuple(node(str(number), cpu="8") for number in range(nodes)))
+    findings = found({CLAIMS: claims, NODES: there}, case(templates=templates, volumes=mounted))
+    assert [each.rule for each in findings] == ["claim-on-one-node"] * expected
+
+
 # --- rights ---------------------------------------------------------------------------------------
 
 
@@ -309,6 +532,18 @@ GPU = {"key": "gpu", "operator": "In", "values": ["a100"]}
         ),
         (with_resources(affine(GPU)), {}, [node(labels={"gpu": "a100"})], None),
         (
+            with_resources(affine({"key": "size", "operator": "Gt", "values": ["4"]})),
+            {},
+            [node(labels={"size": "4"})],
+            "none fits its node affinity",
+        ),
+        (
+            with_resources(affine({"key": "size", "operator": "Lt", "values": ["5"]})),
+            {},
+            [node(labels={"size": "4"})],
+            None,
+        ),
+        (
             with_resources(affine(GPU)),
             {},
             [node(labels={"gpu": "t4"})],
@@ -356,6 +591,11 @@ def quota(hard: Mapping[str, str], used: Mapping[str, str], **spec: Any) -> dict
     return {f"{NAMESPACE}/resourcequotas": Seen(items=(body,))}
 
 
+def priority(operator: str, *values: str) -> dict[str, Any]:
+    term = {"scopeName": "PriorityClass", "operator": operator, "values": list(values)}
+    return {"matchExpressions": [term]}
+
+
 @pytest.mark.parametrize(
     ("hard", "used", "spec", "expected"),
     [
@@ -363,6 +603,24 @@ def quota(hard: Mapping[str, str], used: Mapping[str, str], **spec: Any) -> dict
         ({"pods": "2"}, {"pods": "2"}, {}, [("quota-used-up", Severity.WARNING)]),
         ({"pods": "0"}, {}, {}, [("quota-too-small", Severity.ERROR)]),
         ({"pods": "0"}, {}, {"scopes": ["BestEffort"]}, []),
+        ({"pods": "0"}, {}, {"scopes": ["NotBestEffort"]}, [("quota-too-small", Severity.ERROR)]),
+        ({"pods": "0"}, {}, {"scopes": ["Terminating"]}, []),
+        ({"pods": "0"}, {}, {"scopes": ["NotTerminating"]}, [("quota-too-small", Severity.ERROR)]),
+        ({"pods": "0"}, {}, {"scopeSelector": priority("In", "high")}, []),
+        (
+            {"pods": "0"},
+            {},
+            {"scopeSelector": priority("NotIn", "high")},
+            [("quota-too-small", Severity.ERROR)],
+        ),
+        ({"pods": "0"}, {}, {"scopeSelector": priority("Exists")}, []),
+        (
+            {"pods": "0"},
+            {},
+            {"scopeSelector": priority("DoesNotExist")},
+            [("quota-too-small", Severity.ERROR)],
+        ),
+        ({"pods": "0"}, {}, {"scopes": ["CrossNamespacePodAffinity"]}, []),
         (
             {"count/workflows.argoproj.io": "5"},
             {"count/workflows.argoproj.io": "5"},
