@@ -217,11 +217,9 @@ def test_no_controller() -> None:
     assert told(empty | configured) == [("not-checked", Severity.NOTICE)]
 
 
-def configured(text: str, **answers: Seen) -> dict[str, Seen]:
-    """A controller with this configuration, written in either of the two ways."""
-    data = {"config": text}
-    found = Seen(items=({"metadata": {"name": "x"}, "data": data},))
-    return {CONFIGURATION: found, **answers}
+def configured(text: str, key: str = "config") -> dict[str, Seen]:
+    """A controller with this configuration: one text, or that of one setting."""
+    return {CONFIGURATION: Seen(items=({"metadata": {"name": "x"}, "data": {key: text}},))}
 
 
 def labelled(instance: str) -> Case:
@@ -279,6 +277,10 @@ def test_what_the_controller_is_configured_for(
 def test_references_are_enough_where_heraci_submits_them() -> None:
     strict = configured("workflowRestrictions: {templateReferencing: Strict}")
     assert found(strict, template_only=True) == []
+
+
+def test_a_configuration_with_a_key_for_each_setting() -> None:
+    assert [each.rule for each in found(configured("mine", "instanceID"))] == ["other-controller"]
 
 
 @pytest.mark.parametrize(
