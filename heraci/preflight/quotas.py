@@ -141,9 +141,17 @@ class _Quota:
                         f"whose containers do not name {full}, as {container.name!r} of template "
                         f"{ask.pod.template!r} does not.",
                         f"Name it under resources.{side} of the container, or have a LimitRange "
-                        f"give a default, as Argo's own containers {ARGOS_OWN} need it, too.",
+                        "give a default.",
                         [ask.place],
                     )
+            if plain not in (defaults.requests if side == "requests" else defaults.limits):
+                self.findings.note(
+                    "quota-demands",
+                    f"ResourceQuota {self.name!r} in namespace {self.namespace} wants {full} of "
+                    f"every container, of Argo's own {ARGOS_OWN}, too, and no LimitRange gives "
+                    "them a default.",
+                    "Argo's configuration has to: executor.resources in its ConfigMap.",
+                )
 
     def workflows(self, cases: Sequence[Case]) -> None:
         """Say whether the workflows that are created at once fit."""

@@ -426,15 +426,22 @@ def test_a_claim_of_the_workflows_own_that_names_no_class(
 
 
 @pytest.mark.parametrize(
-    ("mode", "nodes", "expected"),
-    [("ReadWriteOnce", 2, 1), ("ReadWriteOnce", 1, 0), ("ReadWriteMany", 2, 0)],
+    ("mode", "nodes", "items", "expected"),
+    [
+        ("ReadWriteOnce", 2, [1, 2], 1),
+        ("ReadWriteOnce", 2, [1], 0),
+        ("ReadWriteOnce", 1, [1, 2], 0),
+        ("ReadWriteMany", 2, [1, 2], 0),
+    ],
 )
-def test_pods_that_have_to_share_a_node(mode: str, nodes: int, expected: int) -> None:
+def test_pods_that_have_to_share_a_node(
+    mode: str, nodes: int, items: list[int], expected: int
+) -> None:
     bound = {"metadata": {"name": "data"}, "spec": {"accessModes": [mode]}}
     claims = Seen(items=(bound | {"status": {"phase": "Bound"}},))
     mounts = [{"name": "v", "mountPath": "/data"}]
     leaf = {"name": "leaf", "container": {"image": "busybox", "volumeMounts": mounts}}
-    call = {"name": "all", "template": "leaf", "withItems": [1, 2]}
+    call = {"name": "all", "template": "leaf", "withItems": items}
     mounted = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
     templates = [{"name": "main", "dag": {"tasks": [call]}}, leaf]
     there = Seen(items=tuple(node(str(number), cpu="8") for number in range(nodes)))
@@ -598,6 +605,10 @@ def priority(operator: str, *values: str) -> dict[str, Any]:
     return {"matchExpressions": [term]}
 
 
+# A duty to name an amount is one for Argo's own containers, too.
+ARGOS = ("quota-demands", Severity.NOTICE)
+
+
 @pytest.mark.parametrize(
     ("hard", "used", "spec", "expected"),
     [
@@ -629,15 +640,23 @@ def priority(operator: str, *values: str) -> dict[str, Any]:
             {},
             [("quota-used-up", Severity.ERROR)],
         ),
-        ({"requests.cpu": "1"}, {}, {}, [("quota-too-small", Severity.ERROR)]),
-        ({"limits.cpu": "4"}, {}, {}, [("quota-demands", Severity.ERROR)]),
-        ({"requests.memory": "4Gi"}, {}, {}, [("quota-demands", Severity.ERROR)]),
+        ({"requests.cpu": "1"}, {}, {}, [("quota-too-small", Severity.ERROR), ARGOS]),
+        ({"requests.cpu": "4"}, {}, {}, [ARGOS]),
+        ({"limits.cpu": "4"}, {}, {}, [("quota-demands", Severity.ERROR), ARGOS]),
+        ({"requests.memory": "4Gi"}, {}, {}, [("quota-demands", Severity.ERROR), ARGOS]),
     ],
 )
 def test_a_quota(
     hard: dict[str, str], used: dict[str, str], spec: dict[str, Any], expected: list[Any]
 ) -> None:
     assert told(quota(hard, used, **spec), case(with_resources(cpu="2"))) == expected
+
+
+def test_a_quota_of_pods_with_a_deadline() -> None:
+    timed = case(activeDeadlineSeconds=60)
+    for scope, expected in (("Terminating", ["quota-too-small"]), ("NotTerminating", [])):
+        answers = quota({"pods": "0"}, {}, scopes=[scope])
+        assert [each.rule for each in found(answers, timed)] == expected
 
 
 # --- dry runs and images --------------------------------------------------------------------------
