@@ -69,36 +69,22 @@ def check(
     a manifest again, once the templates of the cluster are at hand that it refers to.
     """
     ground, findings = Ground(inventory, namespace), Findings()
-    for case in cases:
-        findings.pass_on(case.needs.findings)
     namespaces = sorted({namespace, *(case.namespace(namespace) for case in cases)})
     ground.look([*map(rights_look, namespaces), DISCOVERY])
     existence = Existence(
         ground, findings, check_secret_keys=check_secret_keys, looked_at=frozenset(namespaces)
     )
-    ground.look(
-        [
-            *existence.looks([*cases, *_beside(cases, namespace)]),
-            *room.room_looks(ground, namespaces),
-            *argo.controller_looks(ground),
-            *(look for each in namespaces for look in _namespace_looks(ground, each)),
-        ]
-    )
-    gone = _missing_namespaces(ground, cases, findings)
-    there = [case for case in cases if case.namespace(namespace) not in gone]
-    existence.take_stock([*there, *_beside(there, namespace)])
-    if read is not None:
-        there = references.follow(there, existence, read)
-        ground.look(existence.looks([*there, *_beside(there, namespace)]))
-        existence.take_stock([*there, *_beside(there, namespace)])
+    there = _take_stock(cases, namespaces, existence, read)
     own = [case for case in there if case.manifest]
-    for case in own:
+    for case in there:
         findings.pass_on(case.needs.findings)
     installed = bool(own) and argo.is_installed(ground, own, findings)
     accounts = rights.Accounts(ground, findings)
+    reserved = len(set(accounts.looks(own))) if installed else 0
+    ground.look(_namespace_looks(ground, namespaces, reserved))
+    _say_which_go(ground, own, findings)
     controller = argo.Controller()
     if installed:
-        reserved = len(set(accounts.looks(own)))
         controller = argo.find_controller(ground, own, findings, reserved=reserved)
         argo.check_configuration(controller, own, findings, template_only=template_only)
         accounts.take_defaults(controller)
@@ -132,41 +118,87 @@ def check(
     )
 
 
+def _take_stock(
+    cases: Sequence[Case],
+    namespaces: Sequence[str],
+    existence: Existence,
+    read: references.Read | None,
+) -> list[Case]:
+    """Look at all that is required; gives the cases whose namespace is there, read to the end."""
+    ground, namespace = existence.ground, existence.ground.namespace
+    ground.look(
+        [
+            *existence.looks([*cases, *_beside(cases, namespace)]),
+            *room.room_looks(ground, namespaces),
+            *argo.controller_looks(ground),
+        ]
+    )
+    gone = _missing_namespaces(ground, cases, existence.findings)
+    there = [case for case in cases if case.namespace(namespace) not in gone]
+    existence.take_stock([*there, *_beside(there, namespace)])
+    if read is not None:
+        there = references.follow(there, existence, read)
+    looked_for = [*there, *_beside(there, namespace)]
+    ground.look([*existence.looks(looked_for), *claims.class_looks(existence, there)])
+    existence.take_stock(looked_for)
+    return there
+
+
 def _beside(cases: Sequence[Case], namespace: str) -> list[Case]:
     """Give what has to be looked at beside what is required, to know what that is."""
     return [*repositories.default_repositories(cases, namespace), *tokens.accounts(cases)]
 
 
-def _namespace_looks(ground: Ground, namespace: str) -> Iterator[Look]:
-    if ground.rights(namespace).may("get", KINDS["Namespace"], namespace):
-        yield namespace_look(namespace)
+def _namespace_looks(
+    ground: Ground, namespaces: Iterable[str], reserved: int = 0
+) -> Iterator[Look]:
+    for number, namespace in enumerate(namespaces):
+        may = ground.rights(namespace).may("get", KINDS["Namespace"], namespace)
+        if may and ground.may_ask_more(reserved + number):
+            yield namespace_look(namespace)
 
 
 def _missing_namespaces(
     ground: Ground, cases: Sequence[Case], findings: Findings
 ) -> frozenset[str]:
-    """Say which namespaces are not there; what is seen in one tells that it is."""
+    """Say which namespaces are not there; one that holds anything is, and is not asked for."""
     places: dict[str, list[Place]] = {}
     for case in cases:
         places.setdefault(case.namespace(ground.namespace), []).append(case.place())
+    empty = {each: at for each, at in places.items() if not _holds_anything(ground, each)}
+    ground.look(_namespace_looks(ground, empty))
     gone = set()
-    for namespace, concerned in places.items():
+    for namespace, concerned in empty.items():
         seen = ground.known.get(namespace_look(namespace))
-        phase = (seen.items[0].get("status") or {}).get("phase") if seen and seen.items else None
-        if (seen and seen.answer is Answer.ABSENT) or phase == "Terminating":
+        if seen and seen.answer is Answer.ABSENT:
             gone.add(namespace)
-            state = "is being deleted" if phase else "is not there"
             findings.add(
                 "missing-namespace",
-                f"Namespace {namespace!r} {state}.",
+                f"Namespace {namespace!r} is not there.",
                 f"Create it: kubectl create namespace {namespace}",
                 concerned,
                 once=True,
             )
-        elif (seen is None or not seen.items) and not _holds_anything(ground, namespace):
+        elif seen is None or not seen.items:
             what = f"whether {namespace} is there"
             findings.unseen(KINDS["Namespace"], namespace, what)
     return frozenset(gone)
+
+
+def _say_which_go(ground: Ground, cases: Iterable[Case], findings: Findings) -> None:
+    """Say which namespaces are being deleted."""
+    for case in cases:
+        namespace = case.namespace(ground.namespace)
+        seen = ground.known.get(namespace_look(namespace))
+        status = (seen.items[0].get("status") or {}) if seen and seen.items else {}
+        if status.get("phase") == "Terminating":
+            findings.add(
+                "missing-namespace",
+                f"Namespace {namespace!r} is being deleted.",
+                f"Wait until it is gone, then create it: kubectl create namespace {namespace}",
+                [case.place()],
+                once=True,
+            )
 
 
 def _holds_anything(ground: Ground, namespace: str) -> bool:

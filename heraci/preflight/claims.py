@@ -32,11 +32,10 @@ def claim_troubles(
 ) -> Iterator[Trouble]:
     """Say what is not right with a claim that is there."""
     spec, status = item.get("spec") or {}, item.get("status") or {}
-    phase = status.get("phase") or "Pending"
-    if phase == "Lost":
+    if status.get("phase") == "Lost":
         how = "Its volume is gone: restore the volume, or create the claim anew."
         yield Trouble("claim-lost", "has lost its volume.", how)
-    if phase == "Pending":
+    if _is_pending(item):
         yield from _pending(ground, requirement, spec, namespace)
     modes = set(status.get("accessModes") or spec.get("accessModes") or ())
     offered = set().union(*(OFFERS.get(mode, {mode}) for mode in modes))
@@ -52,6 +51,25 @@ def claim_troubles(
     if needed is not None and size is not None and size < needed:
         what = f"has {has}, and {requirement.storage} are needed."
         yield Trouble("claim-size", what, advice.growing(requirement, namespace))
+
+
+def class_looks(existence: Existence, cases: Sequence[Case]) -> Iterator[Look]:
+    """Give what has to be looked at where claims are not bound yet, or will be made."""
+    ground = existence.ground
+    wanted = (each for case in cases for each in case.requirements)
+    claims = (
+        existence.item(each.kind, each.name, each.namespace or ground.namespace)
+        for each in wanted
+        if each.kind == "PersistentVolumeClaim"
+    )
+    made = any(claim.storage_class is None for case in cases for claim in case.needs.claims)
+    if (made or any(map(_is_pending, claims))) and ground.may_list(KINDS["StorageClass"], None):
+        yield CLASSES
+
+
+def _is_pending(claim: Mapping[str, Any] | None) -> bool:
+    status = (claim or {}).get("status") or {}
+    return claim is not None and status.get("phase", "Pending") == "Pending"
 
 
 def _pending(

@@ -12,7 +12,7 @@ from typing import Any
 
 from heraci.preflight.amounts import Ask
 from heraci.preflight.cases import Findings
-from heraci.preflight.ground import KINDS, Ground, namespace_look
+from heraci.preflight.ground import KINDS, MOST_REQUESTS, Ground, namespace_look
 
 ENFORCED = "pod-security.kubernetes.io/enforce"
 # Capabilities that `baseline` leaves to a container.
@@ -40,8 +40,7 @@ def check_security(ground: Ground, namespace: str, asks: Sequence[Ask], findings
     """Say which pods the namespace's standard refuses, and why."""
     seen = ground.known.get(namespace_look(namespace))
     if asks and not (seen and seen.items):
-        what = f"which Pod Security Standard {namespace} enforces"
-        findings.unseen(KINDS["Namespace"], namespace, what)
+        _say_unseen(ground, namespace, findings)
     labels = (
         (seen.items[0].get("metadata") or {}).get("labels") or {} if seen and seen.items else {}
     )
@@ -57,6 +56,15 @@ def check_security(ground: Ground, namespace: str, asks: Sequence[Ask], findings
                 f"namespaces -L {ENFORCED}",
                 [ask.place],
             )
+
+
+def _say_unseen(ground: Ground, namespace: str, findings: Findings) -> None:
+    kind, what = KINDS["Namespace"], f"which Pod Security Standard {namespace} enforces"
+    if ground.rights(namespace).may("get", kind, namespace):
+        few = f"To stay within {MOST_REQUESTS} requests, it was not looked up {what}."
+        findings.note("not-checked", few)
+    else:
+        findings.unseen(kind, namespace, what)
 
 
 def violations(spec: Spec, level: str) -> Iterator[str]:

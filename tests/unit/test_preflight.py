@@ -231,7 +231,11 @@ def labelled(instance: str) -> Case:
     return replace(given, manifest=replace(given.manifest, document=body))
 
 
-REFERRING = {"workflowTemplateRef": {"name": "library"}, "templates": [], "entrypoint": "part"}
+REFERRING: dict[str, Any] = {
+    "workflowTemplateRef": {"name": "library"},
+    "templates": [],
+    "entrypoint": "part",
+}
 LIBRARY = Seen(
     items=(
         {
@@ -376,8 +380,8 @@ def pending(**spec: Any) -> Seen:
     return Seen(items=(body,))
 
 
-TAKEN = {"claimRef": {"namespace": "lab", "name": "other"}}
-OWN = {"claimRef": {"namespace": "lab", "name": "data"}}
+TAKEN: dict[str, Any] = {"claimRef": {"namespace": "lab", "name": "other"}}
+OWN: dict[str, Any] = {"claimRef": {"namespace": "lab", "name": "data"}}
 
 
 @pytest.mark.parametrize(
