@@ -791,6 +791,37 @@ def test_a_narrow_account_asserts_what_it_may_look_at(lab: Lab) -> None:
     assert [each["kind"] for each in roles] == ["Role", "ClusterRole"]
 
 
+def test_the_told_roles_let_an_account_look_at_all_of_it(lab: Lab) -> None:
+    kubeconfig = narrow(lab)
+
+    def unlooked() -> list[str]:
+        findings = lab.check(kubeconfig=kubeconfig).findings
+        return [each.message for each in findings if "give this account:" in each.message]
+
+    (message,) = unlooked()
+    start = "/apis/rbac.authorization.k8s.io/v1"
+    subject = {"kind": "ServiceAccount", "name": "narrow", "namespace": lab.name}
+    for role in document.load(message.partition("give this account:\n")[2]):
+        # What belongs to the whole cluster is shared with the other tests.
+        role["metadata"]["name"] = lab.own
+        plural = "roles" if role["kind"] == "Role" else "clusterroles"
+        within = f"/namespaces/{lab.name}" if role["kind"] == "Role" else ""
+        lab.cluster.request("POST", f"{start}{within}/{plural}", body=role)
+        group = "rbac.authorization.k8s.io"
+        reference = {"apiGroup": group, "kind": role["kind"], "name": lab.own}
+        binding = {"metadata": {"name": lab.own}, "subjects": [subject], "roleRef": reference}
+        bindings = f"{start}{within}/{plural.removesuffix('s')}bindings"
+        lab.cluster.request("POST", bindings, body=binding)
+        if not within:
+            lab.made += [
+                f"{start}/clusterroles/{lab.own}",
+                f"{start}/clusterrolebindings/{lab.own}",
+            ]
+    end = time.monotonic() + 30
+    while unlooked():  # the API server takes a moment to know of them
+        assert time.monotonic() < end, unlooked()
+
+
 def test_a_narrow_account_finds_what_is_missing_where_it_may_look(lab: Lab) -> None:
     kubeconfig = narrow(lab)
     body = lab.workflow()
