@@ -101,7 +101,9 @@ def run_assert(arguments: argparse.Namespace) -> int:
         for line in found.explanation():
             print(report.safe(line))
         print()
-    _show_findings(findings, settings)
+    # People read once what many experiments have in common; programs get it for each.
+    told = (*made.error_findings(), *found.grouped)
+    _show_findings(findings if settings.format == "json" else told, settings)
     return 1 if any(each.severity == "error" for each in findings) else 0
 
 

@@ -45,6 +45,14 @@ def quantity(text: Any) -> Decimal | None:
     return number if abs(number) < _BEYOND else None
 
 
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place in an experiment: the `file:line`, and the template where it is one's."""
+
+    source: str | None = None
+    template: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Container:
     """One container of a pod, with what it asks of the node; quantities as they were written."""
@@ -58,11 +66,12 @@ class Container:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expression:
-    """What a node affinity asks of one label."""
+    """What a node affinity asks of one label, or of the node's name (a field)."""
 
     key: str
     operator: str
     values: tuple[str, ...] = ()
+    field: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +80,7 @@ class Pod:
 
     `copies` counts how often the workflow starts it, as far as its own arguments decide that.
     `affinity` holds the terms of the required node affinity, one of which a node has to meet.
+    `spec` is the pod's spec as far as manifests decide it: volumes, security contexts, priority.
     """
 
     template: str
@@ -81,20 +91,47 @@ class Pod:
     affinity: tuple[tuple[Expression, ...], ...] = ()
     service_account: str | None = None
     copies: int = 1
+    spec: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A volume claim that the workflow itself creates, from a volumeClaimTemplate."""
+    """A volume claim that the workflow itself creates, from a volumeClaimTemplate.
+
+    `storage_class` is None where the cluster's default is meant, empty where none is to be used.
+    """
 
     name: str
     storage: str | None = None
+    storage_class: str | None = None
+    access: tuple[str, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A template of another manifest that is run with these parameters and artifacts.
+
+    `template` is the one inside a WorkflowTemplate; None where all of it is run, from `entrypoint`
+    if the workflow names one.
+    """
+
+    kind: str
+    name: str
+    template: str | None = None
+    entrypoint: str | None = None
+    parameters: frozenset[str] = frozenset()
+    artifacts: frozenset[str] = frozenset()
+    caller: str | None = None
     source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Action:
-    """What a resource template does, through the API, to an object of some kind."""
+    """What a resource template does, through the API, to an object of some kind.
+
+    `waits` says that it looks at the object afterwards, for a condition or a value.
+    """
 
     verb: str
     api_version: str
@@ -104,6 +141,7 @@ class Action:
     template: str | None = None
     source: str | None = None
     service_account: str | None = None
+    waits: bool = False
 
     @property
     def makes(self) -> bool:
@@ -115,20 +153,29 @@ class Action:
 class Needs:
     """All that one manifest needs.
 
-    `accounts` are the service accounts whose tokens Argo's executor uses, each with its source;
-    `agent` says that a template needs Argo's agent (http, plugin). `typed` maps ConfigMaps to the
-    value that their label `workflows.argoproj.io/configmap-type` must have for Argo.
-    `repositories` are ConfigMaps of artifact repositories. `findings` tell what could not be read
-    from the manifest alone.
+    `accounts` are the service accounts whose tokens Argo's executor uses, each with a place that
+    needs it; of those in `tokens` Argo mounts the token from a Secret. `collectors` are the
+    accounts that remove artifacts. `agent` says that a template needs Argo's agent (http, plugin).
+    `typed` maps ConfigMaps to the value that their label `workflows.argoproj.io/configmap-type`
+    must have for Argo. `repositories` are ConfigMaps of artifact repositories, `stores` the
+    templates whose artifacts go to whatever repository is the default. `semaphores` are ConfigMaps
+    with the keys that hold limits, `databases` the places whose limits are in a database.
+    `findings` tell what could not be read from the manifest alone.
     """
 
     requirements: tuple[Requirement, ...] = ()
     pods: tuple[Pod, ...] = ()
     claims: tuple[Claim, ...] = ()
     actions: tuple[Action, ...] = ()
-    accounts: Mapping[str, str | None] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
+    accounts: Mapping[str, At] = field(default_factory=dict)
+    tokens: Mapping[str, At] = field(default_factory=dict)
+    collectors: Mapping[str, At] = field(default_factory=dict)
     agent: bool = False
     typed: Mapping[str, str] = field(default_factory=dict)
     repositories: frozenset[str] = frozenset()
+    stores: tuple[At, ...] = ()
+    semaphores: frozenset[tuple[str, str]] = frozenset()
+    databases: tuple[At, ...] = ()
     parallelism: int | None = None
     findings: tuple[Finding, ...] = ()

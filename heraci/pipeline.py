@@ -87,18 +87,29 @@ def assert_bundle(
     """Hold what a bundle needs against the cluster."""
     from heraci import registry
 
-    cases = tuple(_cases(made, settings, namespace))
+    provided = tuple(manifest for _, manifest in made.manifests)
+
+    def read(manifest: Manifest, experiment: str, templates: Sequence[Manifest] = ()) -> Needs:
+        return requirements.needs(
+            manifest,
+            experiment=experiment,
+            provided=(*templates, *provided),
+            namespace=namespace,
+            service_account=settings.service_account,
+        )
+
     return preflight.check(
-        cases,
+        tuple(_cases(made, read)),
         namespace=namespace,
         inventory=inventory,
         check_secret_keys=settings.check_secret_keys,
+        template_only=settings.template_only,
         find_images=registry.find if settings.check_images else None,
+        read=read,
     )
 
 
-def _cases(made: Bundle, settings: Settings, namespace: str) -> Iterator[Case]:
-    provided = tuple(manifest for _, manifest in made.manifests)
+def _cases(made: Bundle, read: Callable[[Manifest, str], Needs]) -> Iterator[Case]:
     for experiment in made.experiments:
         if experiment.requirements:
             yield Case(experiment=experiment.name, declared=experiment.requirements, needs=Needs())
@@ -106,13 +117,7 @@ def _cases(made: Bundle, settings: Settings, namespace: str) -> Iterator[Case]:
             # An image that carries the commit is looked for under the name that it will have.
             document = submit.with_commit(manifest.document, made.commit) if made.commit else None
             manifest = replace(manifest, document=document) if document else manifest
-            needs = requirements.needs(
-                manifest,
-                experiment=experiment.name,
-                provided=provided,
-                namespace=namespace,
-                service_account=settings.service_account,
-            )
+            needs = read(manifest, experiment.name)
             yield Case(experiment=experiment.name, manifest=manifest, needs=needs)
 
 

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from heraci.bundle import Finding, Severity
-from heraci.looks import Answer, Look, Seen, name_of
-from heraci.preflight import argo, rights, room
+from heraci.looks import Answer, Look, Seen
+from heraci.preflight import argo, claims, references, repositories, rights, room, tokens
 from heraci.preflight.cases import Case, Findings, Place
 from heraci.preflight.existence import Existence, Explained
-from heraci.preflight.ground import DISCOVERY, KINDS, Ground, Inventory, rights_look
+from heraci.preflight.explanation import explanation
+from heraci.preflight.ground import (
+    DISCOVERY,
+    KINDS,
+    Ground,
+    Inventory,
+    namespace_look,
+    rights_look,
+)
 
 __all__ = ["Case", "Explained", "Inventory", "Report", "check"]
 
@@ -26,9 +34,13 @@ FindImages = Callable[[Sequence[str]], Mapping[str, tuple[bool | None, str]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What was found: findings, and for `explain` all that was looked at."""
+    """What was found: findings, and for `explain` all that was looked at.
+
+    `grouped` says the same as `findings`, to people: once for all experiments that have it.
+    """
 
     findings: tuple[Finding, ...]
+    grouped: tuple[Finding, ...]
     explained: tuple[Explained, ...]
     looked: tuple[tuple[Look, Seen], ...]
     requests: int
@@ -36,14 +48,9 @@ class Report:
 
     def explanation(self) -> list[str]:
         """Write all that was looked at, a line each."""
-        lines = [f"{look}: {_told(seen)}" for look, seen in self.looked]
-        lines += [
-            f"{each.experiment}: {each.requirement}"
-            + (f" ({each.requirement.source})" if each.requirement.source else "")
-            + f", {each.requirement.origin}: {each.state}"
-            for each in self.explained
-        ]
-        return lines
+        return list(
+            explanation(self.explained, self.looked, requests=self.requests, dry_runs=self.dry_runs)
+        )
 
 
 def check(
@@ -52,54 +59,103 @@ def check(
     namespace: str,
     inventory: Inventory,
     check_secret_keys: bool = False,
+    template_only: bool = False,
     find_images: FindImages | None = None,
+    read: references.Read | None = None,
 ) -> Report:
-    """Hold cases against the cluster; raises what keeps the inventory from looking at all."""
+    """Hold cases against the cluster; raises what keeps the inventory from looking at all.
+
+    `template_only` says that workflows will be submitted as references to a template. `read` reads
+    a manifest again, once the templates of the cluster are at hand that it refers to.
+    """
     ground, findings = Ground(inventory, namespace), Findings()
-    for case in cases:
-        findings.pass_on(case.needs.findings)
-    namespaces = frozenset(case.namespace(namespace) for case in cases if case.manifest)
-    ground.look([*(rights_look(each) for each in sorted(namespaces | {namespace})), DISCOVERY])
+    namespaces = sorted({namespace, *(case.namespace(namespace) for case in cases)})
+    ground.look([*map(rights_look, namespaces), DISCOVERY])
     existence = Existence(
-        ground, findings, check_secret_keys=check_secret_keys, looked_at=namespaces | {namespace}
+        ground, findings, check_secret_keys=check_secret_keys, looked_at=frozenset(namespaces)
     )
-    accounts = rights.Accounts(ground, findings)
-    own = [case for case in cases if case.manifest]
-    ground.look(
-        [
-            *existence.looks(cases),
-            *accounts.looks(own),
-            *room.room_looks(ground, sorted(namespaces)),
-            *argo.controller_looks(ground),
-        ]
-    )
-    gone = _missing_namespaces(ground, cases, findings)
-    there = [case for case in cases if case.namespace(namespace) not in gone]
-    existence.take_stock(there)
-    existence.check([*there, *existence.repository_cases(there)])
+    there = _take_stock(cases, namespaces, existence, read)
     own = [case for case in there if case.manifest]
+    for case in there:
+        findings.pass_on(case.needs.findings)
+    installed = bool(own) and argo.is_installed(ground, own, findings)
+    accounts = rights.Accounts(ground, findings)
+    reserved = len(set(accounts.looks(own))) if installed else 0
+    ground.look(_namespace_looks(ground, namespaces, reserved))
+    _say_which_go(ground, own, findings)
+    controller = argo.Controller()
+    if installed:
+        controller = argo.find_controller(ground, own, findings, reserved=reserved)
+        argo.check_configuration(controller, own, findings, template_only=template_only)
+        accounts.take_defaults(controller)
+        ground.look(accounts.looks(own))
+    stores = repositories.Repositories(ground, existence, controller)
+    existence.elsewhere = stores.of_controller
+    existence.check([*there, *stores.secrets(there), *tokens.secrets(there, existence, accounts)])
     dry_runs = 0
     if own:
-        installed = argo.is_installed(ground, own, findings)
         if installed:
-            argo.check_controller(ground, own, findings)
             rights.check_own_rights(ground, own, findings)
-            accounts.skipped = frozenset(existence.missing_accounts)
-            accounts.check(own)
+            accounts.check(own, missing=existence.missing_accounts)
+            stores.check(own, findings)
         _check_actions(ground, own, findings)
+        references.check_calls(own, findings)
+        claims.check_own_claims(ground, own, findings)
+        claims.check_shared(existence, own, findings)
         room.check_room(ground, own, findings)
         if installed:
-            argo.check_definitions(ground, own, findings)
+            argo.check_definitions(ground, findings)
             dry_runs = _try_out(ground, own, findings)
     if find_images is not None:
         _check_images(cases, find_images, findings)
     return Report(
         findings=findings.result(),
+        grouped=findings.grouped(),
         explained=tuple(existence.explained),
         looked=tuple(ground.known.items()),
         requests=inventory.requests,
         dry_runs=dry_runs,
     )
+
+
+def _take_stock(
+    cases: Sequence[Case],
+    namespaces: Sequence[str],
+    existence: Existence,
+    read: references.Read | None,
+) -> list[Case]:
+    """Look at all that is required; gives the cases whose namespace is there, read to the end."""
+    ground, namespace = existence.ground, existence.ground.namespace
+    ground.look(
+        [
+            *existence.looks([*cases, *_beside(cases, namespace)]),
+            *room.room_looks(ground, namespaces),
+            *argo.controller_looks(ground),
+        ]
+    )
+    gone = _missing_namespaces(ground, cases, existence.findings)
+    there = [case for case in cases if case.namespace(namespace) not in gone]
+    existence.take_stock([*there, *_beside(there, namespace)])
+    if read is not None:
+        there = references.follow(there, existence, read)
+    looked_for = [*there, *_beside(there, namespace)]
+    ground.look([*existence.looks(looked_for), *claims.class_looks(existence, there)])
+    existence.take_stock(looked_for)
+    return there
+
+
+def _beside(cases: Sequence[Case], namespace: str) -> list[Case]:
+    """Give what has to be looked at beside what is required, to know what that is."""
+    return [*repositories.default_repositories(cases, namespace), *tokens.accounts(cases)]
+
+
+def _namespace_looks(
+    ground: Ground, namespaces: Iterable[str], reserved: int = 0
+) -> Iterator[Look]:
+    for number, namespace in enumerate(namespaces):
+        may = ground.rights(namespace).may("get", KINDS["Namespace"], namespace)
+        if may and ground.may_ask_more(reserved + number):
+            yield namespace_look(namespace)
 
 
 def _missing_namespaces(
@@ -109,34 +165,40 @@ def _missing_namespaces(
     places: dict[str, list[Place]] = {}
     for case in cases:
         places.setdefault(case.namespace(ground.namespace), []).append(case.place())
+    empty = {each: at for each, at in places.items() if not _holds_anything(ground, each)}
+    ground.look(_namespace_looks(ground, empty))
     gone = set()
-    for namespace, concerned in places.items():
-        if _holds_anything(ground, namespace):
-            continue
-        kind = KINDS["Namespace"]
-        may = ground.rights(namespace).may("get", kind, namespace)
-        seen = ground.see(Look(path=kind.path(name=namespace))) if may else None
-        phase = (seen.items[0].get("status") or {}).get("phase") if seen and seen.items else None
-        if (seen and seen.answer is Answer.ABSENT) or phase == "Terminating":
+    for namespace, concerned in empty.items():
+        seen = ground.known.get(namespace_look(namespace))
+        if seen and seen.answer is Answer.ABSENT:
             gone.add(namespace)
-            state = "is being deleted" if phase else "is not there"
             findings.add(
                 "missing-namespace",
-                f"Namespace {namespace!r} {state}.",
+                f"Namespace {namespace!r} is not there.",
                 f"Create it: kubectl create namespace {namespace}",
                 concerned,
                 once=True,
             )
-        elif seen is None or seen.answer is not Answer.SEEN:
-            findings.add(
-                "not-checked",
-                f"This account may not look up namespace {namespace!r}, so its existence was not "
-                "asserted.",
-                "",
-                concerned[:1],
-                Severity.NOTICE,
-            )
+        elif seen is None or not seen.items:
+            what = f"whether {namespace} is there"
+            findings.unseen(KINDS["Namespace"], namespace, what)
     return frozenset(gone)
+
+
+def _say_which_go(ground: Ground, cases: Iterable[Case], findings: Findings) -> None:
+    """Say which namespaces are being deleted."""
+    for case in cases:
+        namespace = case.namespace(ground.namespace)
+        seen = ground.known.get(namespace_look(namespace))
+        status = (seen.items[0].get("status") or {}) if seen and seen.items else {}
+        if status.get("phase") == "Terminating":
+            findings.add(
+                "missing-namespace",
+                f"Namespace {namespace!r} is being deleted.",
+                f"Wait until it is gone, then create it: kubectl create namespace {namespace}",
+                [case.place()],
+                once=True,
+            )
 
 
 def _holds_anything(ground: Ground, namespace: str) -> bool:
@@ -246,10 +308,3 @@ def _place_in(case: Case, said: str) -> Place:
         return case.place()
     name = str(templates[int(found[1])].get("name"))
     return case.place(case.manifest.sources.get(name), name)
-
-
-def _told(seen: Seen) -> str:
-    if seen.answer is not Answer.SEEN:
-        return f"{seen.answer}"
-    names = [name for name in map(name_of, seen.items) if name]
-    return f"{len(seen.items)} seen" + (f" ({', '.join(names[:20])})" if names else "")

@@ -10,6 +10,14 @@ from heraci import document
 from heraci.bundle import Requirement
 from heraci.preflight.ground import Kind
 
+# How Argo names the Secret that holds a service account's token, where no annotation does.
+TOKEN = ".service-account-token"  # noqa: S105
+# What looking takes where it is more, or other, than a list.
+_LOOKING: Mapping[str, tuple[str, ...]] = {
+    "deployments": ("get", "list"),
+    "localsubjectaccessreviews": ("create",),
+    "namespaces": ("get",),
+}
 _ASK = "Ask the cluster's administrator for it, or use another."
 
 
@@ -28,6 +36,8 @@ def creating(requirement: Requirement, namespace: str) -> str:
             return "Create it with kubectl apply -f:\n" + manifest(_claim(requirement, namespace))
         case "ConfigMap":
             return f"Create it: {into} configmap {name}{_literals(requirement.keys)}"
+        case "Secret" if name.endswith(TOKEN):
+            return "Create it with kubectl apply -f:\n" + manifest(_token(name, namespace))
         case "Secret":
             generic = f"Create it: {into} secret generic {name}{_literals(requirement.keys)}"
             if requirement.keys:
@@ -56,6 +66,12 @@ def adding_keys(requirement: Requirement, keys: Sequence[str], namespace: str) -
     return f"Add it: kubectl -n {namespace} patch {kind} {requirement.name} --patch '{patch}'"
 
 
+def setting(requirement: Requirement, key: str, value: str, namespace: str) -> str:
+    """Say how to change what a ConfigMap says under a key."""
+    patch = f'{{"data": {{"{key}": "{value}"}}}}'
+    return f"Set it: kubectl -n {namespace} patch configmap {requirement.name} --patch '{patch}'"
+
+
 def growing(requirement: Requirement, namespace: str) -> str:
     """Say how to make a claim larger."""
     size = f'{{"spec": {{"resources": {{"requests": {{"storage": "{requirement.storage}"}}}}}}}}'
@@ -72,19 +88,37 @@ def labelling(name: str, namespace: str, label: str, value: str) -> str:
 
 def role(namespace: str, name: str, rules: Iterable[tuple[Kind | str, Sequence[str]]]) -> str:
     """Write the smallest Role that allows this: kinds or `group|plural`, and verbs."""
-    made = [
-        {"apiGroups": [group], "resources": [plural], "verbs": list(verbs)}
-        for kind, verbs in rules
-        for group, plural in [_named(kind)]
-    ]
-    return manifest(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": {"name": name, "namespace": namespace},
-            "rules": made,
-        }
+    return manifest(_role(name, namespace, [_rule(*_named(kind), verbs) for kind, verbs in rules]))
+
+
+def looking(asked: Iterable[tuple[Kind, str | None]]) -> str:
+    """Write the smallest Roles that let an account look kinds up, in namespaces or everywhere."""
+    rules: dict[str | None, dict[tuple[str, tuple[str, ...]], list[str]]] = {}
+    for kind, namespace in asked:
+        verbs = _LOOKING.get(kind.plural, ("list",))
+        rules.setdefault(namespace, {}).setdefault((kind.group, verbs), []).append(kind.plural)
+    return document.dump(
+        _role(
+            "heraci-assert",
+            namespace,
+            [_rule(group, plurals, verbs) for (group, verbs), plurals in inside.items()],
+        )
+        for namespace, inside in sorted(rules.items(), key=lambda each: each[0] is None)
     )
+
+
+def _role(name: str, namespace: str | None, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role" if namespace else "ClusterRole",
+        "metadata": {"name": name, **({"namespace": namespace} if namespace else {})},
+        "rules": rules,
+    }
+
+
+def _rule(group: str, plurals: str | list[str], verbs: Sequence[str]) -> dict[str, Any]:
+    resources = [plurals] if isinstance(plurals, str) else plurals
+    return {"apiGroups": [group], "resources": resources, "verbs": list(verbs)}
 
 
 def manifest(body: Mapping[str, Any]) -> str:
@@ -112,4 +146,14 @@ def _claim(requirement: Requirement, namespace: str) -> dict[str, Any]:
             "accessModes": list(requirement.access) or ["ReadWriteOnce"],
             "resources": {"requests": {"storage": requirement.storage or "10Gi"}},
         },
+    }
+
+
+def _token(name: str, namespace: str) -> dict[str, Any]:
+    noted = {"kubernetes.io/service-account.name": name.removesuffix(TOKEN)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "annotations": noted},
+        "type": "kubernetes.io/service-account-token",
     }

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from heraci.looks import Answer, Look, Seen, name_of
+from heraci.looks import Answer, Look, Seen
 
 ARGO_GROUP = "argoproj.io"
 ARGO = f"{ARGO_GROUP}/v1alpha1"
 # What the controller's deployment is called, whatever installed it: some put a name before it.
 CONTROLLER = "workflow-controller"
+# Requests in all, where no more than five kinds are required.
+MOST_REQUESTS = 15
 
 
 class Inventory(Protocol):
@@ -69,6 +71,7 @@ KINDS: Mapping[str, Kind] = {
     **_core("ConfigMap", "LimitRange", "PersistentVolumeClaim", "Pod", "ResourceQuota", "Secret"),
     **_core("Service", "ServiceAccount"),
     **_core("Namespace", "Node", "PersistentVolume", namespaced=False),
+    "CSIDriver": Kind(group="storage.k8s.io", version="v1", plural="csidrivers", namespaced=False),
     **_argo("ClusterWorkflowTemplate", "CronWorkflow", "Workflow", "WorkflowTemplate"),
     "CustomResourceDefinition": Kind(
         group="apiextensions.k8s.io",
@@ -140,6 +143,7 @@ class Ground:
         self.inventory = inventory
         self.namespace = namespace
         self.known: Mapping[Look, Seen] = {}
+        self.kinds = 0  # how many kinds the cases require
 
     def look(self, looks: Iterable[Look]) -> None:
         """Look at several things at the same time."""
@@ -176,15 +180,12 @@ class Ground:
             return known
         return (self.served(api_version) or {}).get(name)
 
-    def controller_namespaces(self) -> list[str]:
-        """Give the namespaces that Argo's controller runs in, or would by its own manifests."""
-        seen = self.known.get(DEPLOYMENTS)
-        found = {
-            str((each.get("metadata") or {}).get("namespace"))
-            for each in (seen.items if seen else ())
-            if name_of(each).endswith(CONTROLLER)
-        }
-        return sorted(found) or ["argo"]
+    def may_ask_more(self, reserved: int = 0) -> bool:
+        """Tell whether a request is left for what is only good to know, others still to come.
+
+        Where no more than five kinds are required, all together stays within `MOST_REQUESTS`.
+        """
+        return self.kinds > 5 or self.inventory.requests + reserved < MOST_REQUESTS
 
     def may_list(self, kind: Kind, namespace: str | None) -> bool:
         """Tell whether a list is worth asking for."""
@@ -192,6 +193,7 @@ class Ground:
 
 
 DISCOVERY = Look(path="/apis")
+NODES = Look(path=KINDS["Node"].path())
 DEPLOYMENTS = Look(path=KINDS["Deployment"].path(), metadata_only=True)
 
 
@@ -204,6 +206,11 @@ def rights_look(namespace: str) -> Look:
     }
     path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
     return Look(path=path, body=json.dumps(body))
+
+
+def namespace_look(namespace: str) -> Look:
+    """Look at a namespace: whether it is there, and what its labels say."""
+    return Look(path=KINDS["Namespace"].path(name=namespace))
 
 
 def access_look(namespace: str, account: str, verb: str, kind: Kind, subresource: str = "") -> Look:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from heraci.bundle import Severity
 from heraci.looks import Answer, Look
 from heraci.needs import Action
 from heraci.preflight import advice
+from heraci.preflight.argo import Controller
 from heraci.preflight.cases import Case, Findings, Place
 from heraci.preflight.ground import (
-    ARGO,
     ARGO_GROUP,
     KINDS,
     REVIEWS,
@@ -34,6 +34,9 @@ TASK_RESULTS = Kind(group=ARGO_GROUP, version="v1alpha1", plural="workflowtaskre
 TASK_SETS = Kind(group=ARGO_GROUP, version="v1alpha1", plural="workflowtasksets")
 EXECUTOR = (("create", TASK_RESULTS, ""), ("patch", TASK_RESULTS, ""))
 AGENT = (("list", TASK_SETS, ""), ("watch", TASK_SETS, ""), ("patch", TASK_SETS, "status"))
+# What the pod that removes artifacts does, with the account that is named for it.
+GC_TASKS = Kind(group=ARGO_GROUP, version="v1alpha1", plural="workflowartifactgctasks")
+COLLECTOR = (("list", GC_TASKS, ""), ("watch", GC_TASKS, ""), ("patch", GC_TASKS, "status"))
 # What kubectl, which Argo runs for a resource template, does for each action.
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "create": ("create",),
@@ -86,7 +89,18 @@ class Accounts:
 
     ground: Ground
     findings: Findings
-    skipped: frozenset[tuple[str, str]] = frozenset()  # accounts that are not there
+    default: str = "default"  # the account of workflows that name none
+    sure: bool = True  # that it is this one
+
+    def take_defaults(self, controller: Controller) -> None:
+        """Take the account that the controller gives to workflows that name none."""
+        named = controller.configured("workflowDefaults", "spec", "serviceAccountName")
+        self.default = str(named or "default")
+        self.sure = controller.configuration is not None or controller.absent
+
+    def named(self, account: str) -> str:
+        """Give the account that is meant by a name."""
+        return self.default if account == "default" else account
 
     def looks(self, cases: Iterable[Case]) -> Iterator[Look]:
         """Give the reviews that have to be asked for."""
@@ -103,10 +117,12 @@ class Accounts:
         for case in cases:
             namespace = case.namespace(self.ground.namespace)
             rights = EXECUTOR + (AGENT if case.needs.agent else ())
-            for account, source in case.needs.accounts.items():
-                for verb, kind, subresource in rights:
-                    place = case.place(source)
-                    found[namespace, account, verb, kind, subresource].append(place)
+            for account, at in case.needs.accounts.items():
+                for right in rights:
+                    found[namespace, self.named(account), *right].append(case.at(at))
+            for account, at in case.needs.collectors.items():
+                for right in COLLECTOR:
+                    found[namespace, self.named(account), *right].append(case.at(at))
             for action in case.needs.actions:
                 for asked in self.of_action(action, namespace):
                     found[asked].append(case.place(action.source, action.template))
@@ -116,26 +132,26 @@ class Accounts:
         kind = self.ground.kind(action.api_version, action.kind)
         if kind is None or (action.namespace or namespace) != namespace:
             return
-        for verb in ACTIONS.get(action.verb, ()):
-            yield namespace, action.service_account or "default", verb, kind, ""
+        account = self.named(action.service_account or "default")
+        verbs = ACTIONS.get(action.verb, ())
+        for verb in dict.fromkeys((*verbs, "get") if action.waits else verbs):
+            yield namespace, account, verb, kind, ""
 
-    def check(self, cases: Sequence[Case]) -> None:
-        """Say what the workflows' accounts may not do and have to."""
+    def check(self, cases: Sequence[Case], missing: Container[tuple[str, str]]) -> None:
+        """Say what the workflows' accounts, but for the missing ones, may not do and have to."""
         lacking: dict[tuple[str, str], list[tuple[Asked, list[Place]]]] = defaultdict(list)
-        unknown: dict[tuple[str, str], list[Place]] = defaultdict(list)
         for asked, places in self.asked(cases).items():
             namespace, account = asked[:2]
-            if (namespace, account) in self.skipped:
+            if (namespace, account) in missing:
                 continue
             may = self.answer(asked)
             if may is None:
-                unknown[namespace, account] += places
+                what = f"whether the service account {account!r} may do what Argo's executor needs"
+                self.findings.unseen(REVIEWS, namespace, what)
             elif not may:
                 lacking[namespace, account].append((asked, places))
         for (namespace, account), found in lacking.items():
             self.tell(namespace, account, found)
-        for (namespace, account), places in unknown.items():
-            self.tell_unknown(namespace, account, places)
 
     def answer(self, asked: Asked) -> bool | None:
         if not self.may_ask(asked[0]):
@@ -155,26 +171,17 @@ class Accounts:
             verbs[f"{kind.group}|{plural}"].append(verb)
         rules = list(verbs.items())
         told = ", ".join(f"{' and '.join(each)} {named.partition('|')[2]}" for named, each in rules)
+        doubtful = account == "default" and not self.sure
         self.findings.add(
             "missing-account-right",
             f"The service account {account!r} in namespace {namespace}, which the workflow runs "
-            f"as, may not {told}; without that its steps end in errors.",
+            f"as, may not {told}; without that its steps end in errors."
+            + (" Argo's controller may give it another one by default." if doubtful else ""),
             "The smallest Role that allows it:\n"
             + advice.role(namespace, "heraci-executor", rules)
             + f"Bind it: kubectl -n {namespace} create rolebinding heraci-executor-{account} "
             f"--role=heraci-executor --serviceaccount={namespace}:{account}",
             [place for _, places in found for place in places],
+            Severity.WARNING if doubtful else Severity.ERROR,
             once=True,
-        )
-
-    def tell_unknown(self, namespace: str, account: str, places: Sequence[Place]) -> None:
-        user = f"system:serviceaccount:{namespace}:{account}"
-        self.findings.add(
-            "not-checked",
-            f"Whether the service account {account!r} may do what Argo's executor needs was not "
-            f"asked: this account may not create localsubjectaccessreviews in {namespace}.",
-            f"Somebody who may can ask: kubectl -n {namespace} auth can-i create "
-            f"workflowtaskresults.{ARGO.partition('/')[0]} --as={user}",
-            places[:1],
-            Severity.NOTICE,
         )

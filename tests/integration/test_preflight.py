@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
@@ -17,14 +17,17 @@ from heraci import document
 from heraci.bundle import Finding, Manifest, Origin, Requirement, Severity
 from heraci.cluster import (
     ConflictError,
+    RejectedError,
     UnauthorizedError,
     UnreachableError,
     connect,
     inventory,
 )
 from heraci.cluster.inventory import Inventory
+from heraci.needs import Needs
 from heraci.preflight import Case, Report, check
 from heraci.preflight.ground import KINDS
+from heraci.preflight.security import violations
 from heraci.requirements import needs
 from tests.cluster.fixtures import Namespace
 
@@ -34,6 +37,7 @@ SOURCES = {
     "": "experiments/one.py:1",
     "main": "experiments/one.py:7",
     "gpu": "experiments/one.py:9",
+    "make": "experiments/one.py:11",
 }
 
 
@@ -84,9 +88,14 @@ class Lab:
             status = {"phase": "Bound", "accessModes": modes, "capacity": resources["requests"]}
             self.patch("PersistentVolumeClaim", name, {"status": status}, "/status")
 
-    def quota(self, name: str, **hard: str) -> None:
+    def secure(self, level: str) -> None:
+        label = {"pod-security.kubernetes.io/enforce": level}
+        self.patch("Namespace", self.name, {"metadata": {"labels": label}})
+
+    def quota(self, name: str, **hard: Any) -> None:
+        spec = {key: hard.pop(key) for key in ("scopes", "scopeSelector") if key in hard}
         names = {key.replace("__", "/").replace("_", "."): each for key, each in hard.items()}
-        self.create("ResourceQuota", name, spec={"hard": names})
+        self.create("ResourceQuota", name, spec={"hard": names, **spec})
         end = time.monotonic() + 30
         while "hard" not in self.cluster.get(self.path("ResourceQuota", name)).get("status", {}):
             assert time.monotonic() < end, "nobody counts what the quota counts"
@@ -109,6 +118,7 @@ class Lab:
         self.create("ConfigMap", "cache", labels={LABEL: "Cache"}, data={})
         self.create("ConfigMap", "values", labels={LABEL: "Parameter"}, data={"size": "3"})
         self.create("ServiceAccount", "runner")
+        self.create("Secret", "runner.service-account-token", data={"token": "eA=="})
         rule = {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"]}
         rules = [rule | {"verbs": ["create", "patch"]}]
         rules.append({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]})
@@ -116,12 +126,14 @@ class Lab:
         subject = {"kind": "ServiceAccount", "name": "runner", "namespace": self.name}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "executor"}
         self.create("RoleBinding", "executor", subjects=[subject], roleRef=role)
-        library = {"templates": [{"name": "part", "suspend": {}}]}
+        inputs = {"parameters": [{"name": "size"}]}
+        library = {"templates": [{"name": "part", "inputs": inputs, "suspend": {}}]}
         self.create("WorkflowTemplate", "library", spec=library)
         self.create("ClusterWorkflowTemplate", self.own, spec=library)
         self.create("PriorityClass", self.own, value=10)
         self.create("StorageClass", self.own, provisioner="none", volumeBindingMode="Immediate")
         self.create("RuntimeClass", self.own, handler="runc")
+        self.create("CSIDriver", self.own, spec={"volumeLifecycleModes": ["Ephemeral"]})
         self.create("Node", self.own, labels={"for": self.own})
         room = {"cpu": "8", "memory": "16Gi", "nvidia.com/gpu": "1", "pods": "10"}
         status = {"status": {"allocatable": room, "capacity": room}}
@@ -136,17 +148,18 @@ class Lab:
 
     def workflow(self) -> dict[str, Any]:
         """Give an experiment that needs everything there is."""
-        far = {"name": "far", "templateRef": {"name": "library", "template": "part"}}
+        size = {"arguments": {"parameters": [{"name": "size", "value": "3"}]}}
+        far = {"name": "far", "templateRef": {"name": "library", "template": "part"}, **size}
         wide = {"name": self.own, "template": "part", "clusterScope": True}
         job = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}
         cache = {"configMap": {"name": "cache", "key": "k"}}
         lock = {"configMapKeyRef": {"name": "locks", "key": "one"}}
         value = {"configMapKeyRef": {"name": "values", "key": "size"}}
         steps = ("gpu", "make")
-        tasks = [far, {"name": "wide", "templateRef": wide}]
+        tasks = [far, {"name": "wide", "templateRef": wide, **size}]
         tasks += [{"name": name, "template": name} for name in ("first", *steps)]
         claim = {"storageClassName": self.own, "accessModes": ["ReadWriteOnce"]}
-        size = {"resources": {"requests": {"storage": "1Gi"}}}
+        gigabyte = {"resources": {"requests": {"storage": "1Gi"}}}
         spec = {
             "entrypoint": "main",
             "serviceAccountName": "runner",
@@ -157,8 +170,12 @@ class Lab:
             "artifactRepositoryRef": {"key": "minio"},
             "arguments": {"parameters": [{"name": "size", "valueFrom": value}]},
             "synchronization": {"semaphores": [lock]},
-            "volumeClaimTemplates": [{"metadata": {"name": "work"}, "spec": claim | size}],
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            "volumeClaimTemplates": [{"metadata": {"name": "work"}, "spec": claim | gigabyte}],
+            "volumes": [
+                {"name": "data", "persistentVolumeClaim": {"claimName": "data"}},
+                {"name": "csi", "csi": {"driver": self.own}},
+            ],
+            "executor": {"serviceAccountName": "runner"},
             "templates": [
                 {"name": "main", "dag": {"tasks": tasks}},
                 {
@@ -197,13 +214,19 @@ class Lab:
     ) -> Report:
         case = self.case(body or self.workflow(), how.pop("declared", DECLARED))
         cluster = connect(paths=[kubeconfig]) if kubeconfig else self.cluster
+        how = {"read": self.read, **how}
         return check([case], namespace=self.name, inventory=Inventory(cluster), **how)
+
+    def read(
+        self, manifest: Manifest, experiment: str, templates: Sequence[Manifest] = ()
+    ) -> Needs:
+        return needs(manifest, experiment=experiment, provided=templates, namespace=self.name)
 
     def case(
         self, body: dict[str, Any], declared: tuple[Requirement, ...] = (), name: str = "one"
     ) -> Case:
         manifest = manifest_of(body)
-        read = needs(manifest, experiment=name, namespace=self.name)
+        read = self.read(manifest, name)
         return Case(experiment=name, manifest=manifest, needs=read, declared=declared)
 
 
@@ -406,6 +429,142 @@ def no_namespace_for_a_resource_template(lab: Lab, body: dict[str, Any]) -> None
     )
 
 
+@breaks("missing-csidriver", "'nobody'")
+def no_driver_of_a_volume(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["volumes"][1]["csi"]["driver"] = "nobody"
+
+
+@breaks("missing-secret", "'runner.service-account-token'")
+def no_token_for_the_executor(lab: Lab, body: dict[str, Any]) -> None:
+    lab.delete("Secret", "runner.service-account-token")
+
+
+@breaks("missing-secret", "'another'")
+def no_token_under_the_name_that_the_account_says(lab: Lab, body: dict[str, Any]) -> None:
+    noted = {"workflows.argoproj.io/service-account-token.name": "another"}
+    lab.patch("ServiceAccount", "runner", {"metadata": {"annotations": noted}})
+
+
+@breaks("missing-argument", "wants 'size' for its template 'part', and this call does not")
+def no_argument_for_a_template_of_the_cluster(lab: Lab, body: dict[str, Any]) -> None:
+    del body["spec"]["templates"][0]["dag"]["tasks"][0]["arguments"]
+
+
+@breaks("missing-secret", "'of-the-library'")
+def no_secret_for_a_template_of_the_cluster(lab: Lab, body: dict[str, Any]) -> None:
+    container: dict[str, Any] = {"image": "busybox:1.37", "command": ["true"]}
+    container["envFrom"] = [{"secretRef": {"name": "of-the-library"}}]
+    patch = {"spec": {"templates": [{"name": "part", "container": container}]}}
+    lab.patch("WorkflowTemplate", "library", patch)
+
+
+@breaks("missing-template", "names no entrypoint, and the workflow that is made from it")
+def no_entrypoint_in_a_whole_template(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"] = {"workflowTemplateRef": {"name": "library"}, "serviceAccountName": "runner"}
+
+
+@breaks("missing-argument", "wants 'size' from a workflow that is made from it, and this")
+def no_argument_for_a_whole_template(lab: Lab, body: dict[str, Any]) -> None:
+    arguments = {"parameters": [{"name": "size"}, {"name": "kind", "value": "usual"}]}
+    lab.patch("WorkflowTemplate", "library", {"spec": {"arguments": arguments}})
+    body["spec"] = {"workflowTemplateRef": {"name": "library"}, "entrypoint": "part"}
+    body["spec"]["serviceAccountName"] = "runner"
+
+
+@breaks("semaphore-limit", "says '0' under 'one'")
+def a_semaphore_that_lets_nobody_in(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("ConfigMap", "locks", {"data": {"one": "0"}})
+
+
+@breaks("claim-lost", "'data'")
+def a_claim_that_lost_its_volume(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("PersistentVolumeClaim", "data", {"status": {"phase": "Lost"}}, "/status")
+
+
+@breaks("missing-persistent-volume-claim", "'of-the-job'")
+def no_claim_for_the_pod_of_a_job(lab: Lab, body: dict[str, Any]) -> None:
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "of-the-job"}}
+    pod = {"containers": [{"name": "x", "image": "busybox"}], "volumes": [volume]}
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}
+    made["spec"] = {"template": {"spec": pod}}
+    body["spec"]["templates"][3]["resource"]["manifest"] = json.dumps(made)
+
+
+@breaks("missing-account-right", "may not get configmaps")
+def no_right_to_look_at_what_a_resource_template_waits_for(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][3]["resource"]["successCondition"] = "status.ready == true"
+
+
+@breaks("missing-account-right", "may not list and watch workflowartifactgctasks, patch")
+def no_right_to_remove_artifacts(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["artifactGC"] = {"strategy": "OnWorkflowDeletion"}
+    artifact = {"name": "made", "path": "/made"}
+    body["spec"]["templates"][1]["outputs"] = {"artifacts": [artifact]}
+
+
+@breaks("pod-security", "the pod of template 'first' breaks it: volume 'host' is a hostPath.")
+def a_volume_that_the_namespace_forbids(lab: Lab, body: dict[str, Any]) -> None:
+    lab.secure("baseline")
+    host = {"name": "host", "hostPath": {"path": "/"}}
+    body["spec"]["templates"][1]["volumes"] = [host]
+
+
+@breaks("pod-security", "container 'main' is privileged")
+def a_privileged_pod_that_the_namespace_forbids(lab: Lab, body: dict[str, Any]) -> None:
+    lab.secure("baseline")
+    patch = {"containers": [{"name": "main", "securityContext": {"privileged": True}}]}
+    body["spec"]["templates"][1]["podSpecPatch"] = json.dumps(patch)
+
+
+@breaks("quota-too-small", "allows 0 of pods, and one pod of template 'first' needs 1")
+def a_quota_of_its_priority(lab: Lab, body: dict[str, Any]) -> None:
+    scope = {"scopeName": "PriorityClass", "operator": "In", "values": [lab.own]}
+    lab.quota("small", scopeSelector={"matchExpressions": [scope]}, pods="0")
+
+
+@breaks("quota-too-small", "allows 0 of pods, and one pod of template 'gpu' needs 1")
+def a_quota_of_pods_with_a_deadline(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][2]["activeDeadlineSeconds"] = 60
+    lab.quota("small", scopes=["Terminating"], pods="0")
+
+
+@breaks("quota-too-small", "storageclass.storage.k8s.io/requests.storage, and the volume claims")
+def a_quota_of_its_storage_class(lab: Lab, body: dict[str, Any]) -> None:
+    lab.quota("small", **{f"{lab.own}.storageclass.storage.k8s.io/requests.storage": "512Mi"})
+
+
+@breaks("limit-range", "at most 2 times the request, and container 'main' of template 'first'")
+def a_limit_too_many_times_the_request(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][1]["container"]["resources"]["limits"] = {"memory": "4Gi"}
+    ratio = {"type": "Container", "maxLimitRequestRatio": {"memory": "2"}}
+    lab.create("LimitRange", "ratio", spec={"limits": [ratio]})
+
+
+@breaks("limit-range", "name no limit of cpu one of 1, and container 'main' of template 'first'")
+def a_request_above_the_limit_by_default(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][1]["container"]["resources"]["requests"]["cpu"] = "2"
+
+
+@breaks(
+    "limit-range", "every container has to name a limit, and the pod of template 'first' names none"
+)
+def no_limit_where_the_pod_has_one(lab: Lab, body: dict[str, Any]) -> None:
+    del body["spec"]["templates"][0]["dag"]["tasks"][3]
+    lab.patch("LimitRange", "limits", {"spec": {"limits": []}})
+    limit = {"type": "Pod", "max": {"memory": "8Gi"}}
+    lab.create("LimitRange", "pods", spec={"limits": [limit]})
+
+
+@breaks("no-node-fits", "there is no node 'nobody'")
+def no_node_of_the_name(lab: Lab, body: dict[str, Any]) -> None:
+    body["spec"]["templates"][2]["podSpecPatch"] = "nodeName: nobody"
+
+
+@breaks("no-node-fits", "template 'gpu' now: those that could are closed (kubectl cordon)")
+def no_node_that_is_open(lab: Lab, body: dict[str, Any]) -> None:
+    lab.patch("Node", lab.own, {"spec": {"unschedulable": True}})
+
+
 @breaks("quota-too-small", "allows 0 of pods, and one pod of template 'first' needs 1")
 def a_quota_without_pods(lab: Lab, body: dict[str, Any]) -> None:
     lab.quota("small", pods="0")
@@ -427,7 +586,7 @@ def a_quota_that_wants_limits(lab: Lab, body: dict[str, Any]) -> None:
     lab.quota("strict", limits_memory="64Gi")
 
 
-@breaks("quota-too-small", "allows 0 of count/workflows.argoproj.io, and 1 new workflows needs 1")
+@breaks("quota-too-small", "allows 0 of count/workflows.argoproj.io, and 1 new workflow needs 1")
 def a_quota_without_workflows(lab: Lab, body: dict[str, Any]) -> None:
     lab.quota("small", count__workflows_argoproj_io="0")
 
@@ -489,6 +648,118 @@ def test_what_is_missing_or_wrong_is_named(name: str, lab: Lab) -> None:
     assert {each.rule for each in grave(report)} == {rule}
 
 
+BOTH = ("baseline", "restricted")
+HARDENED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+PODS: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
+    # what the pod has, what its container has, and which levels refuse it
+    ({}, {"securityContext": HARDENED}, ()),
+    ({}, {}, ("restricted",)),
+    ({"hostNetwork": True}, {"securityContext": HARDENED}, BOTH),
+    ({"hostPID": True}, {"securityContext": HARDENED}, BOTH),
+    ({"hostIPC": True}, {"securityContext": HARDENED}, BOTH),
+    ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, {"securityContext": HARDENED}, BOTH),
+    (
+        {"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]},
+        {"securityContext": HARDENED},
+        ("restricted",),
+    ),
+    ({"volumes": [{"name": "v", "emptyDir": {}}]}, {"securityContext": HARDENED}, ()),
+    (
+        {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
+        {"securityContext": HARDENED},
+        (),
+    ),
+    (
+        {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
+        {"securityContext": HARDENED},
+        BOTH,
+    ),
+    (
+        {"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}]}},
+        {"securityContext": HARDENED},
+        (),
+    ),
+    ({"securityContext": {"runAsUser": 0}}, {"securityContext": HARDENED}, ("restricted",)),
+    (
+        {
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }
+        },
+        {
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+            }
+        },
+        (),
+    ),
+    (
+        {"securityContext": {"seccompProfile": {"type": "Unconfined"}}},
+        {"securityContext": HARDENED},
+        BOTH,
+    ),
+    (
+        {"securityContext": {"seLinuxOptions": {"type": "spc_t"}}},
+        {"securityContext": HARDENED},
+        BOTH,
+    ),
+    (
+        {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}},
+        {"securityContext": HARDENED},
+        BOTH,
+    ),
+    ({}, {"securityContext": {"privileged": True}}, BOTH),
+    ({}, {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}, BOTH),
+    ({}, {"securityContext": {"capabilities": {"add": ["CHOWN"]}}}, ("restricted",)),
+    (
+        {},
+        {"securityContext": HARDENED | {"capabilities": {"drop": ["ALL"], "add": ["CHOWN"]}}},
+        ("restricted",),
+    ),
+    ({}, {"securityContext": HARDENED, "ports": [{"containerPort": 1, "hostPort": 1}]}, BOTH),
+    ({}, {"securityContext": HARDENED | {"runAsUser": 0}}, ("restricted",)),
+    ({}, {"securityContext": HARDENED | {"runAsNonRoot": False}}, ("restricted",)),
+    (
+        {"hostUsers": False},
+        {"securityContext": HARDENED | {"procMount": "Unmasked"}},
+        ("restricted",),
+    ),
+    ({"hostUsers": False}, {"securityContext": HARDENED | {"runAsNonRoot": False}}, ()),
+    ({"hostUsers": False}, {"securityContext": HARDENED | {"runAsUser": 0}}, ()),
+    (
+        {"initContainers": [{"name": "i", "image": "busybox"}]},
+        {"securityContext": HARDENED},
+        ("restricted",),
+    ),
+]
+
+
+@pytest.mark.parametrize("level", BOTH)
+def test_the_pod_security_standards_are_those_of_kubernetes(bare: Lab, level: str) -> None:
+    """Each pod is shown to the API server, too: it has the last word."""
+    bare.secure(level)
+    for of_pod, of_container, refused_by in PODS:
+        container = {"name": "main", "image": "busybox", **of_container}
+        spec = {"containers": [container], **of_pod}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec}
+        try:
+            bare.cluster.request("POST", bare.path("Pod"), {"dryRun": "All"}, body)
+        except RejectedError as error:
+            refused = "violates PodSecurity" in str(error)
+        else:
+            refused = False
+        found = list(violations(spec, level))
+        assert (refused, bool(found)) == ((level in refused_by),) * 2, (spec, found)
+
+
 # --- what an account may look at ------------------------------------------------------------------
 
 NARROW = [
@@ -509,13 +780,46 @@ def test_a_narrow_account_asserts_what_it_may_look_at(lab: Lab) -> None:
     assert [(each.rule, each.severity) for each in grave(report)] == [
         ("missing-right", Severity.WARNING)
     ]
-    unlooked = "\n".join(each.message for each in report.findings if each.rule == "not-checked")
+    (unlooked,) = [each.message for each in report.findings if each.rule == "not-checked"]
     for plural in (
         *("secrets", "serviceaccounts", "workflowtemplates", "clusterworkflowtemplates"),
         *("priorityclasses", "storageclasses", "runtimeclasses", "limitranges", "resourcequotas"),
         *("nodes", "deployments", "localsubjectaccessreviews"),
     ):
-        assert plural in unlooked
+        assert f"\n{plural}: " in unlooked
+    roles = document.load(unlooked.partition("give this account:\n")[2])
+    assert [each["kind"] for each in roles] == ["Role", "ClusterRole"]
+
+
+def test_the_told_roles_let_an_account_look_at_all_of_it(lab: Lab) -> None:
+    kubeconfig = narrow(lab)
+
+    def unlooked() -> list[str]:
+        findings = lab.check(kubeconfig=kubeconfig).findings
+        return [each.message for each in findings if "give this account:" in each.message]
+
+    (message,) = unlooked()
+    start = "/apis/rbac.authorization.k8s.io/v1"
+    subject = {"kind": "ServiceAccount", "name": "narrow", "namespace": lab.name}
+    for role in document.load(message.partition("give this account:\n")[2]):
+        # What belongs to the whole cluster is shared with the other tests.
+        role["metadata"]["name"] = lab.own
+        plural = "roles" if role["kind"] == "Role" else "clusterroles"
+        within = f"/namespaces/{lab.name}" if role["kind"] == "Role" else ""
+        lab.cluster.request("POST", f"{start}{within}/{plural}", body=role)
+        group = "rbac.authorization.k8s.io"
+        reference = {"apiGroup": group, "kind": role["kind"], "name": lab.own}
+        binding = {"metadata": {"name": lab.own}, "subjects": [subject], "roleRef": reference}
+        bindings = f"{start}{within}/{plural.removesuffix('s')}bindings"
+        lab.cluster.request("POST", bindings, body=binding)
+        if not within:
+            lab.made += [
+                f"{start}/clusterroles/{lab.own}",
+                f"{start}/clusterrolebindings/{lab.own}",
+            ]
+    end = time.monotonic() + 30
+    while unlooked():  # the API server takes a moment to know of them
+        assert time.monotonic() < end, unlooked()
 
 
 def test_a_narrow_account_finds_what_is_missing_where_it_may_look(lab: Lab) -> None:
@@ -561,8 +865,8 @@ def test_a_secret_may_be_looked_up_by_name_where_no_list_is_allowed(lab: Lab) ->
     body["spec"]["imagePullSecrets"] = [{"name": "gone"}]
     report = lab.check(body, narrow(lab, rule), check_secret_keys=True)
     assert [each.rule for each in grave(report)] == ["missing-secret", "missing-right"]
-    (unlooked,) = [each for each in report.findings if "look up secrets" in each.message]
-    assert unlooked.message.partition("asserted of: ")[2].startswith("s3. ")
+    (unlooked,) = [each for each in report.findings if each.rule == "not-checked"]
+    assert "\nsecrets: runner.service-account-token, s3\n" in unlooked.message
 
 
 def test_keys_of_secrets_are_looked_at_only_when_asked(lab: Lab) -> None:
@@ -593,8 +897,8 @@ def test_a_missing_namespace_is_said_once(bare: Lab) -> None:
         Finding(
             rule="missing-namespace",
             severity=Severity.ERROR,
-            message="Namespace 'nowhere-at-all' is not there. Needed by the workflow "
-            "(experiments/one.py:1) of one. Create it: kubectl create namespace nowhere-at-all",
+            message="Namespace 'nowhere-at-all' is not there.\nNeeded by the workflow "
+            "(experiments/one.py:1) of one.\nCreate it: kubectl create namespace nowhere-at-all",
             experiment="one",
             file="experiments/one.py",
             line=1,
@@ -654,12 +958,16 @@ def test_what_an_environment_declares_of_a_claim_is_asserted(
     assert told in finding.message
 
 
-def test_the_told_claim_is_one_that_fits(lab: Lab) -> None:
-    lab.delete("PersistentVolumeClaim", "data")
+def eventually_gone(lab: Lab, claim: str) -> None:
     end = time.monotonic() + 30
-    while "data" in lab.claims():
+    while claim in lab.claims():
         assert time.monotonic() < end, "the claim stays"
         time.sleep(0.1)
+
+
+def test_the_told_claim_is_one_that_fits(lab: Lab) -> None:
+    lab.delete("PersistentVolumeClaim", "data")
+    eventually_gone(lab, "data")
     (finding,) = grave(lab.check())
     (told,) = document.load(finding.message.partition("kubectl apply -f:\n")[2])
     spec = {
@@ -679,8 +987,8 @@ def test_what_may_be_missing_is_a_notice(lab: Lab) -> None:
     assert grave(report) == []
     (message,) = [each.message for each in report.findings if each.rule == "missing-config-map"]
     assert message == (
-        f"ConfigMap 'cache' in namespace {lab.name} is not there, and it is optional. Needed by "
-        "template 'first' (experiments/one.py:1) of one. "
+        f"ConfigMap 'cache' in namespace {lab.name} is not there, and it is optional.\nNeeded by "
+        "template 'first' (experiments/one.py:1) of one.\n"
         f"Create it: kubectl -n {lab.name} create configmap cache"
     )
 
@@ -690,14 +998,25 @@ def test_two_hundred_experiments_take_few_requests(lab: Lab) -> None:
     for number in range(200):
         body = lab.workflow()
         spec = body["spec"]
-        spec.pop("podPriorityClassName"), spec.pop("podSpecPatch"), spec.pop("volumeClaimTemplates")
+        for key in ("podPriorityClassName", "podSpecPatch", "volumeClaimTemplates"):
+            del spec[key]
+        del spec["volumes"][1]
         spec["templates"][0]["dag"]["tasks"].pop(1)  # the cluster's own template
         spec["arguments"]["parameters"].append({"name": "n", "value": str(number // 2)})
         cases.append(lab.case(body, DECLARED, name=f"experiment-{number}"))
+    lab.create(
+        "StorageClass",
+        "slow-" + lab.own,
+        provisioner="none",
+        volumeBindingMode="WaitForFirstConsumer",
+    )
+    lab.delete("PersistentVolumeClaim", "data")
+    eventually_gone(lab, "data")
+    lab.claim("data", bound=False, storageClassName="slow-" + lab.own)
     kinds = {each.kind for case in cases for each in case.requirements}
     assert len(kinds) == 5
     asked = Inventory(lab.cluster)
-    report = check(cases, namespace=lab.name, inventory=asked)
+    report = check(cases, namespace=lab.name, inventory=asked, read=lab.read)
     assert grave(report) == []
     assert report.requests <= 15, "\n".join(report.explanation())
     assert (report.dry_runs, asked.dry_runs) == (100, 100)
@@ -722,8 +1041,11 @@ def test_a_long_list_is_read_to_its_end(bare: Lab, monkeypatch: pytest.MonkeyPat
 
 def test_an_explanation_says_all_that_was_looked_at(lab: Lab) -> None:
     lines = lab.check().explanation()
-    assert "one: PersistentVolumeClaim/data (experiments/one.py:3), environment: is there" in lines
-    claims = f"GET /api/v1/namespaces/{lab.name}/persistentvolumeclaims: 1 seen (data)"
+    assert lines[0] == "one needs"
+    assert "  PersistentVolumeClaim/data (environment, experiments/one.py:3): is there" in lines
+    assert f"  may {lab.name}/runner create workflowtaskresults: yes" in lines
+    claims = f"  GET /api/v1/namespaces/{lab.name}/persistentvolumeclaims: 1 seen (data)"
     assert claims in lines
-    secrets = f"GET /api/v1/namespaces/{lab.name}/secrets (metadata only): 3 seen (hub, s3, token)"
+    secrets = f"  GET /api/v1/namespaces/{lab.name}/secrets (metadata only): 4 seen (hub, "
+    secrets += "runner.service-account-token, s3, token)"
     assert secrets in lines

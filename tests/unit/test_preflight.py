@@ -131,8 +131,8 @@ def test_a_cluster_without_argo() -> None:
     assert finding == Finding(
         rule="missing-argo",
         severity=Severity.ERROR,
-        message="The cluster does not know argoproj.io: Argo Workflows is not installed there. "
-        f"Needed by the workflow ({HERE}) of one. Install Argo Workflows: "
+        message="The cluster does not know argoproj.io: Argo Workflows is not installed there.\n"
+        f"Needed by the workflow ({HERE}) of one.\nInstall Argo Workflows: "
         "https://argo-workflows.readthedocs.io/en/latest/installation/, or choose the cluster that "
         "has it.",
         experiment="one",
@@ -144,7 +144,9 @@ def test_a_cluster_without_argo() -> None:
 def test_definitions_that_are_not_all_there() -> None:
     assert told({"/apis": groups("Workflow")}) == [("missing-definition", Severity.ERROR)]
     http = {"http": {"url": "https://example.org"}}
-    assert told({}, case(http)) == [("missing-definition", Severity.ERROR)]
+    assert told({}, case(http)) == [
+        ("missing-definition", Severity.ERROR),
+    ]
 
 
 def test_a_server_that_tells_the_kinds_of_one_group_at_a_time() -> None:
@@ -213,6 +215,242 @@ def test_no_controller() -> None:
     assert told(other | configured) == missing
     # It may run beside the cluster, as in heraci's own tests.
     assert told(empty | configured) == [("not-checked", Severity.NOTICE)]
+
+
+def configured(text: str, key: str = "config") -> dict[str, Seen]:
+    """A controller with this configuration: one text, or that of one setting."""
+    return {CONFIGURATION: Seen(items=({"metadata": {"name": "x"}, "data": {key: text}},))}
+
+
+def labelled(instance: str) -> Case:
+    given = case()
+    assert given.manifest is not None
+    body: Any = given.manifest.document
+    labels = {"workflows.argoproj.io/controller-instanceid": instance}
+    body = body | {"metadata": body["metadata"] | {"labels": labels}}
+    return replace(given, manifest=replace(given.manifest, document=body))
+
+
+REFERRING: dict[str, Any] = {
+    "workflowTemplateRef": {"name": "library"},
+    "templates": [],
+    "entrypoint": "part",
+}
+LIBRARY = Seen(
+    items=(
+        {
+            "metadata": {"name": "library"},
+            "spec": {"templates": [{"name": "part", "suspend": {}}]},
+        },
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "given", "expected"),
+    [
+        ("{}", case(), []),
+        ("instanceID: mine", case(), ["other-controller"]),
+        ("instanceID: mine", labelled("mine"), []),
+        ("instanceID: mine", labelled("theirs"), ["other-controller"]),
+        ("{}", labelled("mine"), ["other-controller"]),
+        ("workflowRestrictions: {templateReferencing: Strict}", case(), ["references-only"]),
+        ("workflowRestrictions: {templateReferencing: Secure}", case(), ["references-only"]),
+        ("workflowRestrictions: {templateReferencing: Strict}", case(**REFERRING), []),
+        (
+            "{}",
+            case(synchronization={"semaphores": [{"database": {"key": "k"}}]}),
+            ["no-limit-database"],
+        ),
+        (
+            "synchronization: {postgresql: {}}",
+            case(synchronization={"semaphores": [{"database": {"key": "k"}}]}),
+            [],
+        ),
+        ("not: [yaml", labelled("mine"), ["other-controller"]),
+    ],
+)
+def test_what_the_controller_is_configured_for(
+    configuration: str, given: Case, expected: list[str]
+) -> None:
+    path = "/apis/argoproj.io/v1alpha1/namespaces/lab/workflowtemplates"
+    answers = configured(configuration) | {path: LIBRARY}
+    assert [each.rule for each in found(answers, given)] == expected
+
+
+def test_references_are_enough_where_heraci_submits_them() -> None:
+    strict = configured("workflowRestrictions: {templateReferencing: Strict}")
+    assert found(strict, template_only=True) == []
+
+
+def test_a_configuration_with_a_key_for_each_setting() -> None:
+    assert [each.rule for each in found(configured("mine", "instanceID"))] == ["other-controller"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], []),
+        (["--namespaced"], ["controller-elsewhere"]),
+        (["--namespaced", "--managed-namespace", "other"], ["controller-elsewhere"]),
+        (["--namespaced", "--managed-namespace=lab"], []),
+        (["--namespaced", "--managed-namespace", "lab", "--loglevel", "debug"], []),
+    ],
+)
+def test_the_namespace_that_the_controller_manages(
+    arguments: list[str], expected: list[str]
+) -> None:
+    container = {"name": "x", "image": "workflow-controller:v4.1.2", "args": arguments}
+    spec = {"replicas": 1, "template": {"spec": {"containers": [container]}}}
+    answers = running("workflow-controller:v4.1.2", spec=spec)
+    assert [each.rule for each in found(answers)] == expected
+
+
+def test_workflows_that_name_no_account_get_the_controllers_default() -> None:
+    answers = configured("workflowDefaults: {spec: {serviceAccountName: runner}}")
+    inventory = Answers(answers)
+    check([case()], namespace="lab", inventory=inventory)
+    asked = {each.body for each in inventory.known if "localsubject" in each.path}
+    assert all("system:serviceaccount:lab:runner" in (body or "") for body in asked)
+
+
+STORING = {
+    "container": {"image": "busybox", "command": ["true"]},
+    "outputs": {"artifacts": [{"name": "made", "path": "/made"}]},
+}
+REPOSITORIES = f"{NAMESPACE}/configmaps"
+
+
+def repositories(**annotations: str) -> dict[str, Seen]:
+    noted = {f"workflows.argoproj.io/{k.replace('_', '-')}": v for k, v in annotations.items()}
+    metadata = {"name": "artifact-repositories", "annotations": noted}
+    data = {"minio": "s3: {bucket: b, accessKeySecret: {name: opens, key: access}}"}
+    return {REPOSITORIES: Seen(items=({"metadata": metadata, "data": data},))}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (configured("{}"), ["missing-artifact-repository"]),
+        (configured("artifactRepository: {s3: {bucket: b}}"), []),
+        (
+            configured("artifactRepository: {s3: {accessKeySecret: {name: opens, key: a}}}"),
+            ["missing-secret"],
+        ),
+        (configured("{}") | repositories(), ["missing-artifact-repository"]),
+        (
+            configured("{}") | repositories(default_artifact_repository="minio"),
+            ["missing-secret"],
+        ),
+        ({CONFIGURATION: Seen(answer=Answer.FORBIDDEN)}, ["not-checked"]),
+    ],
+)
+def test_artifacts_that_name_no_repository(answers: dict[str, Seen], expected: list[str]) -> None:
+    assert [each.rule for each in found(answers, case(STORING))] == expected
+
+
+def test_a_namespace_that_is_being_deleted() -> None:
+    going = {"metadata": {"name": "lab"}, "status": {"phase": "Terminating"}}
+    (finding,) = found({NAMESPACE: Seen(items=(going,))})
+    assert finding.rule == "missing-namespace"
+    assert "is being deleted" in finding.message
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+VOLUMES = "/api/v1/persistentvolumes"
+CLAIMS = f"{NAMESPACE}/persistentvolumeclaims"
+
+
+def storage_class(name: str, mode: str = "Immediate", *, default: bool = False) -> dict[str, Any]:
+    noted = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+    return {"metadata": {"name": name, "annotations": noted}, "volumeBindingMode": mode}
+
+
+def volume(size: str, of_class: str = "", **spec: Any) -> dict[str, Any]:
+    offer = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
+    return {"metadata": {"name": "pv"}, "spec": offer | {"storageClassName": of_class} | spec}
+
+
+def pending(**spec: Any) -> Seen:
+    asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}
+    metadata = {"name": "data"}
+    body = {"metadata": metadata, "spec": asked | spec, "status": {"phase": "Pending"}}
+    return Seen(items=(body,))
+
+
+TAKEN: dict[str, Any] = {"claimRef": {"namespace": "lab", "name": "other"}}
+OWN: dict[str, Any] = {"claimRef": {"namespace": "lab", "name": "data"}}
+
+
+@pytest.mark.parametrize(
+    ("claim", "classes", "volumes", "expected"),
+    [
+        (pending(storageClassName="w"), [storage_class("w", "WaitForFirstConsumer")], [], None),
+        (pending(), [storage_class("w", "WaitForFirstConsumer", default=True)], [], None),
+        (pending(storageClassName="i"), [storage_class("i")], [], "though 'i' binds at once"),
+        (pending(storageClassName="x"), [], [], "its storage class 'x' does not exist"),
+        (pending(storageClassName="manual"), [], [volume("5Gi", "manual")], None),
+        (pending(storageClassName="manual"), [], [volume("5Gi", "manual", **OWN)], None),
+        (pending(storageClassName="manual"), [], [volume("5Gi", "manual", **TAKEN)], "not exist"),
+        (pending(storageClassName="manual"), [], [volume("4Gi", "manual")], "does not exist"),
+        (pending(), [], [volume("9Gi")], None),
+        (pending(), [], [], "it has no storage class and no volume fits it"),
+        (pending(accessModes=["ReadWriteMany"]), [], [volume("9Gi")], "no volume fits it"),
+    ],
+)
+def test_a_claim_that_waits(
+    claim: Seen, classes: list[Any], volumes: list[Any], expected: str | None
+) -> None:
+    mounted = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    answers = {CLAIMS: claim, CLASSES: Seen(items=tuple(classes))}
+    answers[VOLUMES] = Seen(items=tuple(volumes))
+    findings = found(answers, case(volumes=mounted))
+    assert [each.rule for each in findings] == ([] if expected is None else ["claim-pending"])
+    assert all(str(expected) in each.message for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("classes", "volumes", "expected"),
+    [
+        ([storage_class("x", default=True)], [], []),
+        ([storage_class("x")], [], ["no-default-storage-class"]),
+        ([], [volume("5Gi")], []),
+        ([], [volume("5Gi", **TAKEN)], ["no-default-storage-class"]),
+    ],
+)
+def test_a_claim_of_the_workflows_own_that_names_no_class(
+    classes: list[Any], volumes: list[Any], expected: list[str]
+) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    answers = {CLASSES: Seen(items=tuple(classes)), VOLUMES: Seen(items=tuple(volumes))}
+    given = case(volumeClaimTemplates=[{"metadata": {"name": "work"}, "spec": spec}])
+    assert [each.rule for each in found(answers, given)] == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "nodes", "items", "expected"),
+    [
+        ("ReadWriteOnce", 2, [1, 2], 1),
+        ("ReadWriteOnce", 2, [1], 0),
+        ("ReadWriteOnce", 1, [1, 2], 0),
+        ("ReadWriteMany", 2, [1, 2], 0),
+    ],
+)
+def test_pods_that_have_to_share_a_node(
+    mode: str, nodes: int, items: list[int], expected: int
+) -> None:
+    bound = {"metadata": {"name": "data"}, "spec": {"accessModes": [mode]}}
+    claims = Seen(items=(bound | {"status": {"phase": "Bound"}},))
+    mounts = [{"name": "v", "mountPath": "/data"}]
+    leaf = {"name": "leaf", "container": {"image": "busybox", "volumeMounts": mounts}}
+    call = {"name": "all", "template": "leaf", "withItems": items}
+    mounted = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    templates = [{"name": "main", "dag": {"tasks": [call]}}, leaf]
+    there = Seen(items=tuple(node(str(number), cpu="8") for number in range(nodes)))
+    findings = found({CLAIMS: claims, NODES: there}, case(templates=templates, volumes=mounted))
+    assert [each.rule for each in findings] == ["claim-on-one-node"] * expected
 
 
 # --- rights ---------------------------------------------------------------------------------------
@@ -307,6 +545,18 @@ GPU = {"key": "gpu", "operator": "In", "values": ["a100"]}
         ),
         (with_resources(affine(GPU)), {}, [node(labels={"gpu": "a100"})], None),
         (
+            with_resources(affine({"key": "size", "operator": "Gt", "values": ["4"]})),
+            {},
+            [node(labels={"size": "4"})],
+            "none fits its node affinity",
+        ),
+        (
+            with_resources(affine({"key": "size", "operator": "Lt", "values": ["5"]})),
+            {},
+            [node(labels={"size": "4"})],
+            None,
+        ),
+        (
             with_resources(affine(GPU)),
             {},
             [node(labels={"gpu": "t4"})],
@@ -354,6 +604,15 @@ def quota(hard: Mapping[str, str], used: Mapping[str, str], **spec: Any) -> dict
     return {f"{NAMESPACE}/resourcequotas": Seen(items=(body,))}
 
 
+def priority(operator: str, *values: str) -> dict[str, Any]:
+    term = {"scopeName": "PriorityClass", "operator": operator, "values": list(values)}
+    return {"matchExpressions": [term]}
+
+
+# A duty to name an amount is one for Argo's own containers, too.
+ARGOS = ("quota-demands", Severity.NOTICE)
+
+
 @pytest.mark.parametrize(
     ("hard", "used", "spec", "expected"),
     [
@@ -361,21 +620,47 @@ def quota(hard: Mapping[str, str], used: Mapping[str, str], **spec: Any) -> dict
         ({"pods": "2"}, {"pods": "2"}, {}, [("quota-used-up", Severity.WARNING)]),
         ({"pods": "0"}, {}, {}, [("quota-too-small", Severity.ERROR)]),
         ({"pods": "0"}, {}, {"scopes": ["BestEffort"]}, []),
+        ({"pods": "0"}, {}, {"scopes": ["NotBestEffort"]}, [("quota-too-small", Severity.ERROR)]),
+        ({"pods": "0"}, {}, {"scopes": ["Terminating"]}, []),
+        ({"pods": "0"}, {}, {"scopes": ["NotTerminating"]}, [("quota-too-small", Severity.ERROR)]),
+        ({"pods": "0"}, {}, {"scopeSelector": priority("In", "high")}, []),
+        (
+            {"pods": "0"},
+            {},
+            {"scopeSelector": priority("NotIn", "high")},
+            [("quota-too-small", Severity.ERROR)],
+        ),
+        ({"pods": "0"}, {}, {"scopeSelector": priority("Exists")}, []),
+        (
+            {"pods": "0"},
+            {},
+            {"scopeSelector": priority("DoesNotExist")},
+            [("quota-too-small", Severity.ERROR)],
+        ),
+        ({"pods": "0"}, {}, {"scopes": ["CrossNamespacePodAffinity"]}, []),
         (
             {"count/workflows.argoproj.io": "5"},
             {"count/workflows.argoproj.io": "5"},
             {},
             [("quota-used-up", Severity.ERROR)],
         ),
-        ({"requests.cpu": "1"}, {}, {}, [("quota-too-small", Severity.ERROR)]),
-        ({"limits.cpu": "4"}, {}, {}, [("quota-demands", Severity.ERROR)]),
-        ({"requests.memory": "4Gi"}, {}, {}, [("quota-demands", Severity.ERROR)]),
+        ({"requests.cpu": "1"}, {}, {}, [("quota-too-small", Severity.ERROR), ARGOS]),
+        ({"requests.cpu": "4"}, {}, {}, [ARGOS]),
+        ({"limits.cpu": "4"}, {}, {}, [("quota-demands", Severity.ERROR), ARGOS]),
+        ({"requests.memory": "4Gi"}, {}, {}, [("quota-demands", Severity.ERROR), ARGOS]),
     ],
 )
 def test_a_quota(
     hard: dict[str, str], used: dict[str, str], spec: dict[str, Any], expected: list[Any]
 ) -> None:
     assert told(quota(hard, used, **spec), case(with_resources(cpu="2"))) == expected
+
+
+def test_a_quota_of_pods_with_a_deadline() -> None:
+    timed = case(activeDeadlineSeconds=60)
+    for scope, expected in (("Terminating", ["quota-too-small"]), ("NotTerminating", [])):
+        answers = quota({"pods": "0"}, {}, scopes=[scope])
+        assert [each.rule for each in found(answers, timed)] == expected
 
 
 # --- dry runs and images --------------------------------------------------------------------------
@@ -389,7 +674,7 @@ def test_the_template_that_the_server_speaks_of_is_found() -> None:
     (finding,) = found({}, given, refusals=[refused])
     assert finding.rule == "refused-by-server"
     assert finding.message == (
-        f"The server would refuse Workflow 'one-': {said}. It concerns template 'main' ({HERE}) "
+        f"The server would refuse Workflow 'one-': {said}.\nIt concerns template 'main' ({HERE}) "
         "of one."
     )
 
@@ -427,8 +712,8 @@ def test_one_finding_for_each_experiment_with_all_its_places() -> None:
         ("b", "b.py", 7),
     ]
     assert report.findings[0].message == (
-        "ConfigMap 'x' in namespace lab is not there. Needed by the workflow (a.py:1), the "
-        "workflow (a.py:2), the workflow (a.py:3) and 2 more of a. "
+        "ConfigMap 'x' in namespace lab is not there.\nNeeded by the workflow (a.py:1), the "
+        "workflow (a.py:2), the workflow (a.py:3) and 2 more of a.\n"
         "Create it: kubectl -n lab create configmap x"
     )
 
@@ -438,7 +723,7 @@ def test_what_is_wrong_with_the_target_is_said_once() -> None:
     inventory = Answers({"/apis": groups("X", name="x.example")})
     (finding,) = check(cases, namespace="lab", inventory=inventory).findings
     assert (finding.rule, finding.experiment) == ("missing-argo", "e0")
-    assert f"Needed by the workflow ({HERE}) of e0, and 2 other experiments." in finding.message
+    assert f"\nNeeded by 3 experiments:\n  e0, the workflow ({HERE})\n  e1, the" in finding.message
 
 
 def test_a_near_name_is_told() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from heraci.bundle import Finding, Manifest, Requirement, Severity
-from heraci.needs import Action, Claim, Container, Pod, quantity
+from heraci.needs import Action, At, Call, Claim, Container, Pod, quantity
 from heraci.requirements import needs
 
 ARGO = "argoproj.io/v1alpha1"
@@ -106,6 +106,51 @@ S3 = {
                 of_workflow("StorageClass", "x", api_version=STORAGE),
             ],
             id="other volumes",
+        ),
+        pytest.param(
+            {
+                "volumes": [
+                    {
+                        "name": "vault",
+                        "csi": {
+                            "driver": "secrets-store.csi.k8s.io",
+                            "volumeAttributes": {"secretProviderClass": "vault"},
+                        },
+                    },
+                    {
+                        "name": "disk",
+                        "iscsi": {"chapAuthSession": True, "secretRef": {"name": "i"}},
+                    },
+                ]
+            },
+            [
+                of_workflow("CSIDriver", "secrets-store.csi.k8s.io", api_version=STORAGE),
+                of_workflow(
+                    "SecretProviderClass", "vault", api_version="secrets-store.csi.x-k8s.io/v1"
+                ),
+                of_workflow("Secret", "i"),
+            ],
+            id="volumes of drivers",
+        ),
+        pytest.param(
+            {
+                "volumeClaimTemplates": [
+                    {
+                        "spec": {
+                            "dataSource": {"kind": "PersistentVolumeClaim", "name": "older"},
+                            "volumeAttributesClassName": "quick",
+                        }
+                    },
+                    {"spec": {"dataSourceRef": {"kind": "VolumeSnapshot", "name": "night"}}},
+                    {"spec": {"dataSourceRef": {"kind": "Population", "name": "unknown"}}},
+                ]
+            },
+            [
+                of_workflow("PersistentVolumeClaim", "older"),
+                of_workflow("VolumeAttributesClass", "quick", api_version=STORAGE),
+                of_workflow("VolumeSnapshot", "night", api_version="snapshot.storage.k8s.io/v1"),
+            ],
+            id="what volume claims are made from",
         ),
         pytest.param(
             {
@@ -213,6 +258,23 @@ S3 = {
             },
             [of_workflow("ConfigMap", "c", keys=("k",))],
             id="argument from a config map",
+        ),
+        pytest.param(
+            {
+                "arguments": {
+                    "parameters": [
+                        {
+                            "name": "p",
+                            "valueFrom": {
+                                "configMapKeyRef": {"name": "c", "key": "k"},
+                                "default": "",
+                            },
+                        }
+                    ]
+                }
+            },
+            [of_workflow("ConfigMap", "c", keys=("k",), optional=True)],
+            id="argument with a default",
         ),
         pytest.param(
             {"podMetadata": {"annotations": {"secretName": "x"}}, "nodeSelector": {"volumes": "x"}},
@@ -349,11 +411,28 @@ def test_a_workflow_requires(spec: dict[str, Any], expected: list[Requirement]) 
                 "resource": {
                     "action": "create",
                     "manifest": "apiVersion: batch/v1\nkind: Job\nmetadata: {namespace: far}\n"
-                    "spec:\n  template: {spec: {volumes: [{secret: {secretName: s}}]}}\n",
+                    "spec:\n  template:\n    spec: {containers: [{name: x}], "
+                    "volumes: [{secret: {secretName: s}}]}\n",
                 }
             },
-            [named("Namespace", "far")],
+            [named("Namespace", "far"), named("Secret", "s", namespace="far")],
             id="resource",
+        ),
+        pytest.param(
+            {"resource": {"action": "delete", "manifest": "kind: Pod\nspec: {containers: [{}]}"}},
+            [],
+            id="resource that goes",
+        ),
+        pytest.param(
+            {
+                "resource": {
+                    "action": "create",
+                    "manifest": "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\n"
+                    "metadata: {generateName: x-}\nspec: {workflowTemplateRef: {name: inner}}\n",
+                }
+            },
+            [named("WorkflowTemplate", "inner", api_version=ARGO)],
+            id="workflow of a workflow",
         ),
         pytest.param(
             {"dag": {"tasks": [{"name": "t", "templateRef": {"name": "far", "template": "x"}}]}},
@@ -443,6 +522,16 @@ FROM_INPUT = "{{inputs.parameters.claim}}"
         ),
         (with_claim("d{{item}}"), {"withSequence": {"start": 2, "end": "1"}}, ["d2", "d1"]),
         (with_claim("in-{{workflow.namespace}}"), {}, ["in-lab"]),
+        (
+            with_claim("{{=workflow.parameters.where}}"),
+            {"parameters": [{"name": "where", "value": "b"}]},
+            ["b"],
+        ),
+        (
+            with_claim("{{= workflow.parameters['wh-ere'] }}"),
+            {"parameters": [{"name": "wh-ere", "value": "b"}]},
+            ["b"],
+        ),
     ],
 )
 def test_names_follow_the_arguments(
@@ -494,6 +583,157 @@ def test_a_default_tells_nothing_of_a_template_that_others_call() -> None:
     assert [each.rule for each in found.findings] == ["unresolved-name"]
 
 
+def test_what_a_workflow_never_runs_it_does_not_need() -> None:
+    templates = [{"name": "main", **container()}, mounting("unused", inputs={})]
+    found = needs(manifest({"entrypoint": "main", "templates": templates}))
+    assert (found.requirements, len(found.pods)) == ((), 1)
+
+
+def test_what_may_be_called_by_a_name_of_the_run_is_needed() -> None:
+    step = {"name": "x", "template": "{{inputs.parameters.which}}"}
+    main = {"name": "main", "inputs": {"parameters": [{"name": "which"}]}, "steps": [[step]]}
+    found = needs(
+        manifest({"entrypoint": "main", "templates": [main, mounting("used", inputs={})]})
+    )
+    assert [each.name for each in found.requirements] == ["used"]
+
+
+def test_calls_of_templates_that_are_elsewhere() -> None:
+    given = [{"name": "size", "value": "3"}, {"name": "later"}]
+    artifacts = [{"name": "map", "from": "{{tasks.other.outputs.artifacts.map}}"}]
+    call = {
+        "name": "t",
+        "templateRef": {"name": "library", "template": "part", "clusterScope": True},
+        "arguments": {"parameters": given, "artifacts": artifacts},
+    }
+    found = needs(of_template({"dag": {"tasks": [call]}}))
+    assert found.calls == (
+        Call(
+            kind="ClusterWorkflowTemplate",
+            name="library",
+            template="part",
+            parameters=frozenset({"size"}),
+            artifacts=frozenset({"map"}),
+            caller="main",
+            source=HERE,
+        ),
+    )
+
+
+def test_a_workflow_made_from_a_template_calls_it_as_a_whole() -> None:
+    spec = {
+        "workflowTemplateRef": {"name": "library"},
+        "entrypoint": "part",
+        "arguments": {"parameters": [{"name": "size", "value": 3}]},
+    }
+    assert needs(manifest(spec)).calls == (
+        Call(
+            kind="WorkflowTemplate",
+            name="library",
+            entrypoint="part",
+            parameters=frozenset({"size"}),
+            source="experiments/one.py:1",
+        ),
+    )
+
+
+def storing(*artifacts: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**container(), "outputs": {"artifacts": list(artifacts)}, **more}
+
+
+BARE = {"name": "made", "path": "/made"}
+
+
+@pytest.mark.parametrize(
+    ("template", "spec", "stores"),
+    [
+        (storing(BARE), {}, True),
+        (storing({**BARE, "s3": {"key": "k"}}), {}, True),
+        (storing({**BARE, "s3": S3}), {}, False),
+        (storing(BARE, archiveLocation={"s3": S3}), {}, False),
+        (storing(BARE), {"artifactRepositoryRef": {"key": "minio"}}, False),
+        (container(), {"archiveLogs": True}, True),
+        ({**container(), "archiveLocation": {"archiveLogs": False}}, {"archiveLogs": True}, False),
+        ({**container(), "inputs": {"artifacts": [BARE]}}, {}, False),
+        ({**container(), "inputs": {"artifacts": [{**BARE, "raw": {"data": "x"}}]}}, {}, False),
+        ({**container(), "inputs": {"artifacts": [{**BARE, "s3": {"key": "k"}}]}}, {}, True),
+        ({"suspend": {}}, {"archiveLogs": True}, False),
+    ],
+)
+def test_artifacts_that_go_to_the_default_repository(
+    template: dict[str, Any], spec: dict[str, Any], stores: bool
+) -> None:
+    assert needs(of_template(template, **spec)).stores == (At(HERE, "main"),) * stores
+
+
+@pytest.mark.parametrize(
+    ("artifact", "spec", "account"),
+    [
+        ({}, {}, None),
+        ({"artifactGC": {"strategy": "Never"}}, {}, None),
+        ({"artifactGC": {"strategy": "OnWorkflowDeletion"}}, {}, "default"),
+        ({}, {"artifactGC": {"strategy": "OnWorkflowDeletion"}}, "default"),
+        (
+            {"artifactGC": {"strategy": "Never"}},
+            {"artifactGC": {"strategy": "OnWorkflowDeletion"}},
+            None,
+        ),
+        (
+            {},
+            {"artifactGC": {"strategy": "OnWorkflowDeletion", "serviceAccountName": "gc"}},
+            "gc",
+        ),
+    ],
+)
+def test_the_account_that_removes_artifacts(
+    artifact: dict[str, Any], spec: dict[str, Any], account: str | None
+) -> None:
+    found = needs(of_template(storing({**BARE, "s3": S3, **artifact}), **spec))
+    assert found.collectors == ({account: At(HERE, "main")} if account else {})
+
+
+@pytest.mark.parametrize(
+    ("template", "spec", "expected"),
+    [
+        (container(), {"serviceAccountName": "runner"}, []),
+        (container(), {"executor": {"serviceAccountName": "executor"}}, ["executor"]),
+        ({"http": {"url": "u"}}, {"serviceAccountName": "runner"}, ["runner"]),
+        ({"http": {"url": "u"}}, {}, ["default"]),
+        ({"plugin": {"hello": {}}}, {}, ["default"]),
+    ],
+)
+def test_accounts_whose_token_lies_in_a_secret(
+    template: dict[str, Any], spec: dict[str, Any], expected: list[str]
+) -> None:
+    assert list(needs(of_template(template, **spec)).tokens) == expected
+
+
+def test_where_semaphores_take_their_limits_from() -> None:
+    semaphores = [
+        {"configMapKeyRef": {"name": "locks", "key": "one"}},
+        {"database": {"key": "k"}},
+    ]
+    found = needs(of_template({**container(), "synchronization": {"semaphores": semaphores}}))
+    assert found.semaphores == {("locks", "one")}
+    assert found.databases == (At(HERE, "main"),)
+
+
+@pytest.mark.parametrize(
+    ("more", "outputs", "waits"),
+    [
+        ({}, {}, False),
+        ({"successCondition": "status.ready"}, {}, True),
+        ({}, {"parameters": [{"name": "x", "valueFrom": {"jsonPath": "{.x}"}}]}, True),
+    ],
+)
+def test_a_resource_template_may_look_at_what_it_made(
+    more: dict[str, Any], outputs: dict[str, Any], waits: bool
+) -> None:
+    made = {"action": "create", "manifest": "kind: Pod\nmetadata: {generateName: x-}\n", **more}
+    (action,) = needs(of_template({"resource": made, "outputs": outputs})).actions
+    assert action.waits is waits
+
+
 def test_templates_that_call_themselves_come_to_an_end() -> None:
     again = {"name": "again", "template": "main"}
     found = needs(of_template({"steps": [[again], [{"name": "x", "inline": mounting("data")}]]}))
@@ -537,7 +777,7 @@ def test_a_workflow_made_from_a_template_of_the_bundle_runs_with_its_own_argumen
 def test_the_target_names_what_the_manifest_leaves_open() -> None:
     found = needs(of_template(container()), namespace="lab", service_account="runner")
     assert found.requirements == (of_workflow("ServiceAccount", "runner"),)
-    assert found.accounts == {"runner": HERE}
+    assert found.accounts == {"runner": At(HERE, "main")}
 
 
 def test_a_namespace_of_its_own_is_required_and_holds_what_is_required() -> None:
@@ -557,10 +797,10 @@ def test_a_cron_workflow_is_read_one_level_deeper() -> None:
 
 def test_the_executor_has_an_account_of_its_own_where_one_is_named() -> None:
     plain = needs(of_template(container()))
-    assert plain.accounts == {"default": HERE}
+    assert plain.accounts == {"default": At(HERE, "main")}
     other = {"executor": {"serviceAccountName": "executor"}, "serviceAccountName": "runner"}
     found = needs(of_template(container(), **other))
-    assert found.accounts == {"executor": HERE}
+    assert found.accounts == {"executor": At(HERE, "main")}
 
 
 def test_a_pod_is_what_template_workflow_and_patches_make_of_it() -> None:
