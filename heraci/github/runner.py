@@ -133,7 +133,8 @@ def _annotation(each: Finding) -> str:
 
 def visible(text: str) -> str:
     """Show control characters and those that turn the reading direction as what they are."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    shown = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return shown.replace("##[", "## [")  # a command of the older form, wherever it stands
 
 
 def stopped(text: str) -> str:
@@ -141,6 +142,15 @@ def stopped(text: str) -> str:
     token = secrets.token_hex(16)
     shown = plain(text)
     return f"::stop-commands::{token}\n{shown}\n::{token}::"
+
+
+def stopped_yaml(text: str) -> str:
+    """Wrap YAML in the same way, in lines that are comments to who reads it as YAML.
+
+    The older form of a command is heeded anywhere in a line.
+    """
+    token = secrets.token_hex(16)
+    return f"# ##[stop-commands]{token}\n{plain(text)}# ##[{token}]\n"
 
 
 def group(title: str, lines: Iterable[str]) -> str:
