@@ -6,14 +6,16 @@ pull request changes of them is named, so that a reviewer sees it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from heraci.bundle import Finding, Severity
 from heraci.errors import SettingsError
-from heraci.settings import OWN, Kubeconfig, Settings
+from heraci.settings import OWN, VARIABLES, Kubeconfig, Settings
 from heraci.settings.layers import kebab
+from heraci.settings.sources import PREFIX
 
 FILES = ("heraci.toml", "pyproject.toml", "hera.config")
 
@@ -27,6 +29,8 @@ _CONTENT = frozenset(
 )
 _TABLES = frozenset({"experiments", "target-experiments"})
 _PASSED = "pass-environ"
+# Where a commit's files are read from: of a path that lies there, what the commit calls it counts.
+_FOLDER = re.compile(r"[^\s:]*/heraci-\w{8}/")
 
 
 class Tree(Protocol):
@@ -40,7 +44,13 @@ class Tree(Protocol):
 
 def explicit(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Give what flags and variables say, which no commit of the repository can change."""
-    alone = {name: value for name, value in environ.items() if name != "ARGOCONFIG"}
+    # One that is no setting may be an experiment's: which ones are, a commit says.
+    known = {f"{PREFIX}{name.upper()}" for name in VARIABLES}
+    alone = {
+        name: value
+        for name, value in environ.items()
+        if name != "ARGOCONFIG" and (name in known or not name.startswith(PREFIX))
+    }
     return Settings.load(flags, environ=alone, project_file=("heraci.toml", ""))
 
 
@@ -102,8 +112,10 @@ def _copy(tree: Tree, names: Iterable[str], folder: Path) -> None:
 
 def changes(trusted: Settings, proposed: Settings, file: str = "heraci.toml") -> list[Finding]:
     """Name each setting that a pull request changes and that its experiments do not show."""
-    before = {name: value for name, value, _ in trusted.rows()}
-    after = {name: value for name, value, _ in proposed.rows()}
+    before, after = (
+        {name: _FOLDER.sub("", value) for name, value, _ in each.rows()}
+        for each in (trusted, proposed)
+    )
     found = []
     for name in sorted({*before, *after}):
         was, now = before.get(name) or "nothing", after.get(name) or "nothing"
@@ -116,8 +128,8 @@ def changes(trusted: Settings, proposed: Settings, file: str = "heraci.toml") ->
 
 def _told(name: str) -> tuple[str, Severity, str] | None:
     """Say what a change of one setting means; None where the experiments show it."""
-    first, *_, last = name.split(".")
-    key = last if first in _TABLES else first
+    first, _, rest = name.partition(".")
+    key = rest.rpartition(".")[2] if first in _TABLES else first
     if key == _PASSED:
         why = "what it adds reaches no experiment before this is merged"
         return "steering-changed", Severity.WARNING, why
