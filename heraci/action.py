@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from pathlib import Path
 
 from heraci.errors import SettingsError
-from heraci.github import Event
+from heraci.github import Event, masks
+from heraci.publication import SHORTEST
+from heraci.trust import explicit
 
 COMMAND = "HERACI_COMMAND"
 PREFIX = "HERACI_"
@@ -23,6 +25,8 @@ COMMANDS = frozenset({"assert", "compile", "doctor", "list", "review", "status",
 # Those that run the authors' Python, unless a bundle is given.
 COMPILING = frozenset({"assert", "compile", "list", "review", "submit"})
 REVIEWED = frozenset({"pull_request", "merge_group"})
+# Inputs of a dispatch that tell which submission to repeat.
+REPEATED = frozenset({"attempt", "commit", "experiments"})
 SOCKET = Path("/var/run/docker.sock")
 _SECRETS = ("ARGO_TOKEN", "GITHUB_TOKEN", "KUBECONFIG", "INDEX_URL")
 _MANUAL = (
@@ -38,6 +42,7 @@ def run(environ: MutableMapping[str, str], main: Callable[[Sequence[str]], int])
             "`heraci action` is for GitHub Actions; here, run the commands themselves"
         )
     refuse_contradictions(environ)
+    print("\n".join(masked(environ)), flush=True)
     words = command(environ.pop(COMMAND, ""), event)
     if words is None:
         print(f"heraci: nothing to do for {event.name} {event.ref}")
@@ -52,17 +57,23 @@ def run(environ: MutableMapping[str, str], main: Callable[[Sequence[str]], int])
         hand_over(environ, before)
 
 
+def masked(environ: Mapping[str, str]) -> list[str]:
+    """Ask the runner to hide what secrets hold: it knows each of them as a whole alone."""
+    known = (each.get_secret_value() for each in explicit({}, environ).secrets())
+    return masks(each for each in known if len(each) >= SHORTEST and "\n" not in each)
+
+
 # --- what to do ----------------------------------------------------------------------------------
 
 
 def command(asked: str, event: Event) -> list[str] | None:
     """Give the words of the command line; None where the event asks for nothing."""
-    if asked.strip():
-        return _asked(asked)
     if event.name == "pull_request_target":
         raise SettingsError(
             "pull_request_target runs strangers' code beside secrets: use `on: pull_request`"
         )
+    if asked.strip():
+        return _asked(asked)
     if event.name in REVIEWED:
         # What a closed pull request merged arrives as a push.
         return None if event.action == "closed" else ["review"]
@@ -70,10 +81,21 @@ def command(asked: str, event: Event) -> list[str] | None:
         if event.deleted:
             return None
         return ["submit"] if event.on_default_branch else ["compile"]
+    if event.name == "workflow_dispatch" and REPEATED & set(event.inputs):
+        return repeated(event)
     raise SettingsError(
         f"the event {event.name} does not say what to do: give the input `command`, "
         "for example `command: submit --all`"
     )
+
+
+def repeated(event: Event) -> list[str]:
+    """Give the words that submit a commit once more, as the inputs of a dispatch say."""
+    told = {name: value.strip() for name, value in event.inputs.items()}
+    words = ["submit", f"--commit={told.get('commit') or event.sha}"]
+    if attempt := told.get("attempt"):
+        words.append(f"--attempt={attempt}")
+    return [*words, "--", *told.get("experiments", "").replace(",", " ").split()]
 
 
 def _asked(asked: str) -> list[str]:

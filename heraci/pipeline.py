@@ -296,6 +296,10 @@ def _since_the_last(
     if settings.bundle is not None:
         return settings
     named = settings.head or settings.commit
+    if named is not None and where.is_in_ci and not where.is_merged(named):
+        raise SettingsError(
+            f"{named} is not on the branch that is checked out: CI submits what was merged alone"
+        )
     ends: dict[str, str | None] = {"head": named}
     if not (selection.names or selection.every or settings.base) and where.repository is not None:
         commit = where.commit(named)

@@ -138,6 +138,12 @@ class Workspace:
         known = set(commits) - {of}
         return next((sha for sha in self.repository.history(of) if sha in known), None)
 
+    def is_merged(self, name: str) -> bool:
+        """Tell whether a commit is the one checked out, or one that led to it."""
+        commit, here = self.commit(name), self.commit(None)
+        assert self.repository is not None
+        return commit == here or self.repository.common(commit, here) == commit
+
     def between(self, base: str | None, head: str | None) -> tuple[str, ...]:
         """List the commits of a branch after `base` up to `head`, the newest first.
 

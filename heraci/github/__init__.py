@@ -12,7 +12,7 @@ from heraci.github.deployments import (
 )
 from heraci.github.event import Event
 from heraci.github.pulls import PullRequest, merged_pull_request
-from heraci.github.runner import Runner, annotations, stopped, stopped_yaml
+from heraci.github.runner import Runner, annotations, masks, stopped_yaml
 
 __all__ = [
     "Artifact",
@@ -31,10 +31,10 @@ __all__ = [
     "deploy",
     "download",
     "last_deployed",
+    "masks",
     "merged_pull_request",
     "newest_artifact",
     "set_state",
-    "stopped",
     "stopped_yaml",
     "upsert",
 ]

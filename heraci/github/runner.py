@@ -120,7 +120,7 @@ def annotations(findings: Sequence[Finding]) -> list[str]:
 
 
 def _annotation(each: Finding) -> str:
-    message = f"{visible(each.message)} [{each.rule}]"
+    message = visible(f"{each.message} [{each.rule}]")
     title = visible(f"heraci: {each.experiment or each.rule}")
     return command(
         each.severity.value,
@@ -137,26 +137,13 @@ def visible(text: str) -> str:
     return shown.replace("##[", "## [")  # a command of the older form, wherever it stands
 
 
-def stopped(text: str) -> str:
-    """Wrap foreign text so that the runner takes nothing in it for a command."""
-    token = secrets.token_hex(16)
-    shown = plain(text)
-    return f"::stop-commands::{token}\n{shown}\n::{token}::"
-
-
 def stopped_yaml(text: str) -> str:
-    """Wrap YAML in the same way, in lines that are comments to who reads it as YAML.
+    """Wrap YAML so that the runner takes nothing in it for a command; it stays the same YAML.
 
-    The older form of a command is heeded anywhere in a line.
+    What wraps it are comments: commands of the older form are heeded anywhere in a line.
     """
     token = secrets.token_hex(16)
     return f"# ##[stop-commands]{token}\n{plain(text)}# ##[{token}]\n"
-
-
-def group(title: str, lines: Iterable[str]) -> str:
-    """Fold foreign lines under a title in the log."""
-    body = stopped("\n".join(lines))
-    return f"{command('group', visible(title))}\n{body}\n::endgroup::"
 
 
 def masks(values: Iterable[str]) -> list[str]:
