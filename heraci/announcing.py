@@ -352,8 +352,9 @@ class Announced(Listener):
     def _text(self, runs: Sequence[Run], findings: Sequence[Finding]) -> str:
         commit = self._made.commit or self._event.sha
         text = submission_text(commit, self._fates, runs, self._event, self._link)
-        if findings:
-            text += f"\n{rendering.findings(findings)}"
+        loud = [each for each in findings if each.severity is not Severity.NOTICE]
+        if loud:
+            text += f"\n{rendering.findings(loud)}"
         secrets = [each.get_secret_value() for each in self._settings.secrets()]
         if Sought(secrets).stands_in(text):
             return "### Submitted\n\nA secret stands in what was submitted, so it is not shown.\n"
