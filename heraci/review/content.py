@@ -321,7 +321,8 @@ def _quota(review: Review) -> Iterator[Line]:
     pods = _summed(each.pods for each in started)
     most = None if pods.most is None else Fraction(pods.most)
     wanted = total_requests(started) | {"pods": Amount(least=Fraction(pods.least), most=most)}
-    enough, tight = [], []
+    enough: list[Line] = []
+    tight: list[Line] = []
     for room in review.quota if started else ():
         name = room.resource.removeprefix("requests.")
         if name in wanted:
@@ -331,12 +332,12 @@ def _quota(review: Review) -> Iterator[Line]:
             (enough if fits else tight).append((of, *_resource(name)))
     if tight:
         waiting = ": not enough for all at once, so some will wait."
-        yield ("The quota leaves ", *_joined(tight), waiting)
+        yield ("The quota leaves ", *_enumerated(tight), waiting)
     if enough:
-        yield ("The quota leaves ", *_joined(enough), ", which is enough.")
+        yield ("The quota leaves ", *_enumerated(enough), ", which is enough.")
 
 
-def _joined(lines: Sequence[Line]) -> Iterator[str | Code | Source]:
+def _enumerated(lines: Sequence[Line]) -> Iterator[str | Code | Source]:
     for number, line in enumerate(lines):
         yield "" if number == 0 else " and " if number == len(lines) - 1 else ", "
         yield from line

@@ -85,7 +85,7 @@ _TELLING = re.compile(
 _OPENS = re.compile(r"[-+]|\d{1,9}[.)]|[=-]+")
 _AROUND = re.compile(r"([(\"']*)(.*?)([ ,;.:!?\"']*)", re.DOTALL)
 # What a message quotes, and what it shows of YAML.
-_QUOTED = re.compile(r"`([^`\n]+)`|(\{[^{}`\n]+\})")
+_QUOTED = re.compile(r"`([^`\n]+)`|(\{+[^{}`\n]+\}+)")
 
 
 def prose(text: str, *, first: bool = True) -> Iterator[str | Code]:
