@@ -402,16 +402,32 @@ def ordered_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def finding_line(finding: Finding) -> Line:
-    """The message, where it is, and the rule that found it."""
-    parts: list[str | Code | Source] = [_sentence(finding.message)]
-    if finding.file:
-        line = f":{finding.line}" if finding.line else ""
-        parts += [" ", Source(f"{finding.file}{line}")]
+def gathered_findings(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], ...]:
+    """Findings in order, those that say the same of several experiments or places as one."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for each in ordered_findings(findings):
+        groups.setdefault((each.severity, each.rule, each.message), []).append(each)
+    return tuple(map(tuple, groups.values()))
+
+
+def finding_line(group: Sequence[Finding]) -> Line:
+    """The message, where it is, of which experiments, and the rule that found it."""
+    first = group[0]
+    parts: list[str | Code | Source] = [_sentence(first.message)]
+    places = dict.fromkeys(
+        each.file + (f":{each.line}" if each.line else "") for each in group if each.file
+    )
+    if places:
+        more = len(places) - 1
+        parts += [" ", Source(next(iter(places)))]
+        parts += [f" and {counted(more, 'more place')}"] if more else []
     parts.append(" (")
-    if finding.experiment:
-        parts += [Code(finding.experiment), ", "]
-    return (*parts, Code(finding.rule), ")")
+    names = list(dict.fromkeys(each.experiment for each in group if each.experiment))
+    for name in names[:_PLACES]:
+        parts += [Code(name), ", "]
+    if len(names) > _PLACES:
+        parts += [f"{counted(len(names) - _PLACES, 'more experiment')}, "]
+    return (*parts, Code(first.rule), ")")
 
 
 def _sentence(message: str) -> str:

@@ -93,23 +93,23 @@ class _Markdown:
         yield from self.overview()
 
     def findings(self) -> Iterator[Piece]:
-        found = content.ordered_findings(self.review.findings)
-        loud = [each for each in found if each.severity is not Severity.NOTICE]
+        found = content.gathered_findings(self.review.findings)
+        loud = [each for each in found if each[0].severity is not Severity.NOTICE]
         first = list(found) if len(found) <= _FINDINGS else loud[:_FINDINGS] or found[:_FINDINGS]
         rest = [each for each in found if each not in set(first)]
         if first:
             text = "".join(map(self.finding, first))
             yield Piece(worth=Worth.FINDINGS, text=f"{text}\n", what="list of findings")
         if rest:
-            levels = Counter(each.severity for each in rest)
+            levels = Counter(each.severity for group in rest for each in group)
             told = ", ".join(_plural(count, str(level)) for level, count in levels.items())
             body = "".join(map(self.finding, rest[:_MORE]))
             yield self.folded(
                 (f"More findings: {told}",), Worth.MORE_FINDINGS, body, what="list of more findings"
             )
 
-    def finding(self, each: Finding) -> str:
-        return f"- {_SEVERITIES[each.severity]} {self.inline(content.finding_line(each))}\n"
+    def finding(self, group: Sequence[Finding]) -> str:
+        return f"- {_SEVERITIES[group[0].severity]} {self.inline(content.finding_line(group))}\n"
 
     def overview(self) -> Iterator[Piece]:
         shown = [
