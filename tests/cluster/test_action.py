@@ -300,7 +300,8 @@ def test_a_pull_request_is_reviewed_merged_and_submitted(project: Project) -> No
     assert project.comment().startswith("<!-- heraci:review.lab run=")
     assert "\n## ✅ Ready to merge\n" in project.comment()
     assert "Asserted: the cluster was asked" in project.comment()
-    assert "The quota leaves 4 of 4 CPU, which is enough." in project.comment()
+    room = "10 of 10 pods, 4 of 4 CPU and 8 GiB of 8 GiB memory"
+    assert f"The quota leaves {room}, which is enough." in project.comment()
     assert review.told("affected", "changed", "submitted", "reviewed") == {
         "affected": ["waves"],
         "changed": ["waves"],
