@@ -54,6 +54,10 @@ def run_compile(arguments: argparse.Namespace) -> int:
         _print_yaml("---\n".join(each.text for each in result.experiments if each.text))
         _show(result, settings, None, sys.stderr)
         return _finish(result, result.findings)
+    if _in_actions():
+        from heraci import publishing
+
+        publishing.own_folder(Path(settings.output))
     bundle_folder.write(result, Path(settings.output))
     _show(result, settings, str(settings.output), sys.stdout)
     return _finish(result, result.findings, folder=str(settings.output))

@@ -17,7 +17,7 @@ from heraci import bundle_folder, github, publication, report
 from heraci import review as rendering
 from heraci.bundle import Bundle, Finding, Severity, Status, errors_of
 from heraci.comparison import Review
-from heraci.errors import GitHubError, HeraciError
+from heraci.errors import GitHubError, HeraciError, SettingsError
 from heraci.github import Comment, Event, GitHub, Runner, Written
 from heraci.reviewed import Verdict
 from heraci.settings import Settings
@@ -148,9 +148,20 @@ def _comment_notice(comment: Comment) -> Finding:
     )
 
 
+def own_folder(folder: Path) -> Path:
+    """Refuse a folder that a link of the repository leads to: it may lead anywhere."""
+    for each in (folder, *folder.parents):
+        if each.is_symlink() and not folder.is_absolute():
+            raise SettingsError(
+                f"{each} is a link, and in CI heraci writes into folders of the repository alone: "
+                "remove it, or choose another `output`"
+            )
+    return folder
+
+
 def finish_review(review: Review, settings: Settings, event: Event, runner: Runner) -> int:
     """Publish a review, keep its bundle where it was compiled here, and give the exit code."""
-    folder = settings.bundle or settings.output
+    folder = own_folder(settings.bundle or settings.output)
     shown = publish_review(review, settings, event, runner, folder)
     leaked = any(each.rule == publication.RULE for each in shown.findings)
     if settings.bundle is None and not leaked:

@@ -160,3 +160,28 @@ def test_a_secret_in_what_is_compiled_is_written_nowhere(job: Job, command: str)
     written = [path.read_text() for path in (job.repository.path / "compiled").rglob("*.*")]
     assert SECRET not in "".join([done.stdout, done.stderr, *written, *job.outputs.values()])
     assert "A secret that heraci was given stands in what this experiment makes" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["compile", "review"])
+def test_no_link_of_the_repository_leads_out_of_it(job: Job, command: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (job.repository.path / "compiled").symlink_to(outside)
+
+    done = job.run(command, "--all")
+
+    assert done.code == 2
+    assert "compiled is a link" in done.stderr
+    assert [*outside.iterdir()] == []
+
+
+def test_no_link_of_the_repository_is_written_through(job: Job, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("kept")
+    job.run("compile", "--all")
+    (job.repository.path / "compiled" / "review.md").symlink_to(theirs)
+
+    done = job.run("review", "--all")
+
+    assert (done.code, theirs.read_text()) == (0, "kept")
+    assert "Ready to merge" in (job.repository.path / "compiled" / "review.md").read_text()
