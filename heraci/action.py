@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from pathlib import Path
 
 from heraci.errors import SettingsError
-from heraci.github import Event, masks
-from heraci.publication import SHORTEST
-from heraci.trust import explicit
+from heraci.github import Event
 
 COMMAND = "HERACI_COMMAND"
 PREFIX = "HERACI_"
@@ -42,7 +40,6 @@ def run(environ: MutableMapping[str, str], main: Callable[[Sequence[str]], int])
             "`heraci action` is for GitHub Actions; here, run the commands themselves"
         )
     refuse_contradictions(environ)
-    print("\n".join(masked(environ)), flush=True)
     words = command(environ.pop(COMMAND, ""), event)
     if words is None:
         print(f"heraci: nothing to do for {event.name} {event.ref}")
@@ -55,12 +52,6 @@ def run(environ: MutableMapping[str, str], main: Callable[[Sequence[str]], int])
         return main(words)
     finally:
         hand_over(environ, before)
-
-
-def masked(environ: Mapping[str, str]) -> list[str]:
-    """Ask the runner to hide what secrets hold: it knows each of them as a whole alone."""
-    known = (each.get_secret_value() for each in explicit({}, environ).secrets())
-    return masks(each for each in known if len(each) >= SHORTEST and "\n" not in each)
 
 
 # --- what to do ----------------------------------------------------------------------------------

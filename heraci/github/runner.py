@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -144,8 +144,3 @@ def stopped_yaml(text: str) -> str:
     """
     token = secrets.token_hex(16)
     return f"# ##[stop-commands]{token}\n{plain(text)}# ##[{token}]\n"
-
-
-def masks(values: Iterable[str]) -> list[str]:
-    """Ask the runner to hide secrets in everything that is printed after this."""
-    return [command("add-mask", value) for value in values if value.strip()]

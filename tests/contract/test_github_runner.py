@@ -42,13 +42,6 @@ def test_commands_are_those_of_githubs_toolkit(asked, printed):
 
 
 @pytest.mark.parametrize(
-    ("value", "printed"), [*zip(ASKED["masks"], PRINTED["masks"], strict=True)]
-)
-def test_masks_are_those_of_githubs_toolkit(value, printed):
-    assert runner.masks([value, " "]) == [printed]
-
-
-@pytest.mark.parametrize(
     ("value", "printed"), [*zip(ASKED["outputs"], PRINTED["outputs"], strict=True)]
 )
 def test_outputs_are_those_of_githubs_toolkit(value, printed):
