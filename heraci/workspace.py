@@ -211,8 +211,7 @@ class Workspace:
         if (selection.every or selection.names) and not named:
             return git.Range(kind="all")
         if not named and self.environ.get("GITHUB_EVENT_PATH"):
-            payload = _read_event(Path(self.environ["GITHUB_EVENT_PATH"]))
-            return git.event_range(self.environ, payload, self.repository)
+            return git.event_range(self.environ, self._event(), self.repository)
         return git.range_between(self.repository, settings.base, settings.head)
 
     def _settings_of(self, base: changes.Tree, head: changes.Tree, settings: Settings) -> Settings:
@@ -263,11 +262,20 @@ class Workspace:
         asked = trust.explicit(self.flags, self.environ)
         if asked.bundle is not None and not self._is_proposed():
             return None  # a job that compiles nothing, and checked out what it trusts
+        pull = self._event().get("pull_request") or {}
+        if pull.get("state") == "closed":
+            # What was merged is trusted like a push; what was not, nobody agreed to.
+            tip = f"refs/remotes/origin/{pull['base']['ref']}"
+            return None if pull.get("merged") else self.repository.resolve(tip)
         return self._range(asked, Selection()).base
+
+    def _event(self) -> dict[str, Any]:
+        path = self.environ.get("GITHUB_EVENT_PATH")
+        return _read_event(Path(path)) if path else {}
 
     def _is_proposed(self) -> bool:
         """Tell whether a pull request's commit is checked out: the one made of it, or its own."""
-        payload = _read_event(Path(self.environ.get("GITHUB_EVENT_PATH") or os.devnull))
+        payload = self._event()
         own = (payload.get("pull_request") or {}).get("head", {}).get("sha")
         queued = (payload.get("merge_group") or {}).get("head_sha")
         assert self.repository is not None

@@ -50,7 +50,9 @@ def run(repository: Repository, tmp_path: Path) -> Run:
         }
     )
 
-    def proposed(*command: str, environ: dict[str, str] | None = None, **files: str) -> Done:
+    def proposed(
+        *command: str, environ: dict[str, str] | None = None, closed: bool = False, **files: str
+    ) -> Done:
         repository.branch("topic")
         head = repository.commit(
             **{"experiments/reads.py": f"# changed\n{EXPERIMENT}", **files},
@@ -59,6 +61,10 @@ def run(repository: Repository, tmp_path: Path) -> Run:
         merged = repository.merge("topic")
         told = json.loads(json.dumps(PULL))
         told["pull_request"]["head"]["sha"] = head
+        if closed:
+            told["action"] = told["pull_request"]["state"] = "closed"
+            told["pull_request"]["base"]["ref"] = "main"
+            repository.git("update-ref", "refs/remotes/origin/main", "HEAD~1")
         (tmp_path / "event.json").write_text(json.dumps(told))
         given = {
             "GITHUB_ACTIONS": "true",
@@ -300,3 +306,8 @@ def test_a_review_names_what_would_hold_once_merged(run: Run) -> None:
         "how credentials are used, or what is allowed, and holds once this is merged."
     )
     assert finding["file"] == "heraci.toml"
+
+
+def test_what_was_closed_without_a_merge_steers_nothing(run: Run) -> None:
+    found = settings(run("doctor", "--format", "json", closed=True, **{"heraci.toml": STEERING}))
+    assert (found["target"], found["on-mismatch"]) == ("lab", "stop")
