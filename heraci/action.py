@@ -23,6 +23,8 @@ COMMANDS = frozenset({"assert", "compile", "doctor", "list", "review", "status",
 # Those that run the authors' Python, unless a bundle is given.
 COMPILING = frozenset({"assert", "compile", "list", "review", "submit"})
 REVIEWED = frozenset({"pull_request", "merge_group"})
+# Inputs of a dispatch that tell which submission to repeat.
+REPEATED = frozenset({"attempt", "commit", "experiments"})
 SOCKET = Path("/var/run/docker.sock")
 _SECRETS = ("ARGO_TOKEN", "GITHUB_TOKEN", "KUBECONFIG", "INDEX_URL")
 _MANUAL = (
@@ -57,12 +59,12 @@ def run(environ: MutableMapping[str, str], main: Callable[[Sequence[str]], int])
 
 def command(asked: str, event: Event) -> list[str] | None:
     """Give the words of the command line; None where the event asks for nothing."""
-    if asked.strip():
-        return _asked(asked)
     if event.name == "pull_request_target":
         raise SettingsError(
             "pull_request_target runs strangers' code beside secrets: use `on: pull_request`"
         )
+    if asked.strip():
+        return _asked(asked)
     if event.name in REVIEWED:
         # What a closed pull request merged arrives as a push.
         return None if event.action == "closed" else ["review"]
@@ -70,10 +72,21 @@ def command(asked: str, event: Event) -> list[str] | None:
         if event.deleted:
             return None
         return ["submit"] if event.on_default_branch else ["compile"]
+    if event.name == "workflow_dispatch" and REPEATED & set(event.inputs):
+        return repeated(event)
     raise SettingsError(
         f"the event {event.name} does not say what to do: give the input `command`, "
         "for example `command: submit --all`"
     )
+
+
+def repeated(event: Event) -> list[str]:
+    """Give the words that submit a commit once more, as the inputs of a dispatch say."""
+    told = {name: value.strip() for name, value in event.inputs.items()}
+    words = ["submit", f"--commit={told.get('commit') or event.sha}"]
+    if attempt := told.get("attempt"):
+        words.append(f"--attempt={attempt}")
+    return [*words, "--", *told.get("experiments", "").replace(",", " ").split()]
 
 
 def _asked(asked: str) -> list[str]:

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import re
 import tempfile
+from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
-from heraci import bundle, github
-from heraci.bundle import Bundle, Finding, Severity
+from heraci import bundle, github, report
+from heraci import review as rendering
+from heraci.bundle import Bundle, Finding, Severity, errors_of
 from heraci.errors import BundleError, GitHubError
 from heraci.github import DeploymentState, Event, GitHub, PullRequest, Runner
+from heraci.pipeline import Leave, Listener, Submitted
 from heraci.publication import Sought
 from heraci.publishing import client, digest_of, key_of, outputs
 from heraci.review.markdown import code
-from heraci.reviewed import compare
+from heraci.reviewed import Agreement, Verdict, compare
 from heraci.settings import Settings
+from heraci.submission_report import Told
 from heraci.submit import Fate, Run, What
 from heraci.submit.follow import run_of
 
 ARTIFACT = "heraci-review"
 MOST_COMMITS = 20
-MOST_ROWS = 200
+ROWS_BYTES = 40_000
 _MARKS = {
     "Succeeded": "✅",
     "Failed": "❌",
@@ -50,8 +55,8 @@ class Reviews:
     why_none: str = ""
 
 
-def find_reviews(settings: Settings, event: Event) -> Reviews:
-    """Find the artifacts of the newest review runs for what an event merged."""
+def find_reviews(settings: Settings, event: Event, commits: Sequence[str]) -> Reviews:
+    """Find the artifacts of the newest review runs for commits, the newest of them first."""
     api = client(settings, event)
     if api is None:
         return Reviews(
@@ -59,7 +64,7 @@ def find_reviews(settings: Settings, event: Event) -> Reviews:
         )
     branch = event.ref.removeprefix("refs/heads/")
     try:
-        pulls = _merged(api, event, branch)
+        pulls = _merged(api, commits, branch)
         found, reasons = [], []
         for pull in pulls:
             made, reason = _review_of(api, settings, pull)
@@ -76,13 +81,11 @@ def find_reviews(settings: Settings, event: Event) -> Reviews:
     )
 
 
-def _merged(api: GitHub, event: Event, branch: str) -> list[PullRequest]:
-    """List the pull requests that a push brought, the oldest first; usually it is one."""
-    commits = [str(each["id"]) for each in event.payload.get("commits") or ()]
-    newest_first = dict.fromkeys([event.sha, *reversed(commits)])
+def _merged(api: GitHub, commits: Sequence[str], branch: str) -> list[PullRequest]:
+    """List the pull requests that brought commits, the oldest first; usually it is one."""
     found: dict[int, PullRequest] = {}
-    for sha in list(newest_first)[:MOST_COMMITS]:
-        pull = github.merged_pull_request(api, sha, branch, patient=sha == event.sha)
+    for number, sha in enumerate(commits[:MOST_COMMITS]):
+        pull = github.merged_pull_request(api, sha, branch, patient=number == 0)
         if pull is not None:
             found.setdefault(pull.number, pull)
     return sorted(found.values(), key=lambda each: each.merged_at)
@@ -133,15 +136,12 @@ class Announcer:
     """Tells GitHub of a submission: a deployment with its state, and the runs in the comment."""
 
     def __init__(
-        self,
-        settings: Settings,
-        event: Event,
-        pulls: Sequence[PullRequest],
+        self, settings: Settings, event: Event, commit: str, pulls: Sequence[PullRequest]
     ) -> None:
-        self._settings, self._event, self._pulls = settings, event, pulls
+        self._settings, self._event, self._commit, self._pulls = settings, event, commit, pulls
         self._api = client(settings, event)
         self._deployment: github.Deployment | None = None
-        self.failed = ""
+        self._failed = False
 
     def begin(self, digest: str, names: Sequence[str]) -> None:
         """Make the deployment, before anything is submitted."""
@@ -150,7 +150,7 @@ class Announcer:
         def make(api: GitHub) -> None:
             self._deployment = github.deploy(
                 api,
-                self._event.sha,
+                self._commit,
                 target,
                 description=f"{len(names)} experiments",
                 payload={"digest": digest, "experiments": list(names)[:100]},
@@ -159,19 +159,22 @@ class Announcer:
 
         self._tell(make)
 
-    def end(self, fates: Sequence[Fate], text: str, url: str | None, *, failed: bool) -> None:
-        """Set the deployment's state, and write the runs below the reviews of what was merged."""
-        state = DeploymentState.FAILURE if failed else DeploymentState.SUCCESS
-        told = Counter(str(each.what) for each in fates)
-        description = ", ".join(f"{count} {what}" for what, count in told.items())
+    def comment(self, text: str) -> None:
+        """Write the runs below the reviews of what was merged."""
 
         def make(api: GitHub) -> None:
-            self._set(api, state, description, url)
             run = github.Run(self._event.run_id, self._event.run_attempt)
             for pull in self._pulls if self._settings.comment else ():
                 github.amend(api, pull.number, key_of(self._settings), run, text)
 
         self._tell(make)
+
+    def end(self, told: str, url: str | None, *, failed: bool) -> None:
+        """Set the deployment's state."""
+        state = DeploymentState.FAILURE if failed else DeploymentState.SUCCESS
+        self._tell(lambda api: self._set(api, state, told, url))
+        if self._api is not None:
+            self._api.close()
 
     def _set(self, api: GitHub, state: DeploymentState, told: str, url: str | None = None) -> None:
         if self._deployment is not None:
@@ -185,18 +188,18 @@ class Announcer:
             )
 
     def _tell(self, make: Callable[[GitHub], None]) -> None:
-        if self._api is None or self.failed:
+        if self._api is None or self._failed:
             return
         try:
             make(self._api)
         except GitHubError as error:
-            self.failed = str(error)
+            self._failed = True
             finding = Finding(
                 rule="github-not-told",
                 severity=Severity.WARNING,
                 message=f"GitHub does not show this submission: {error}",
             )
-            print("\n".join(github.annotations([finding])))
+            print("\n".join(report.commands([finding])))
 
 
 def _runs_of(fates: Sequence[Fate], runs: Sequence[Run]) -> tuple[Run, ...]:
@@ -210,120 +213,149 @@ def _is_run(fate: Fate) -> bool:
 
 
 def submission_text(
-    fates: Sequence[Fate], runs: Sequence[Run], event: Event, link: Callable[[Run], str | None]
+    commit: str,
+    fates: Sequence[Fate],
+    runs: Sequence[Run],
+    event: Event,
+    link: Callable[[Run], str | None],
 ) -> str:
     """Write what was submitted and how it fares as a table, for the comment and the summary."""
+    here = f"[this run]({event.run_url})"
+    if not fates:
+        return f"### Nothing was submitted at {code(commit[:10], 10)} by {here}\n"
     by_name = {(each.namespace, each.name): each for each in _runs_of(fates, runs)}
     lines = [
-        f"### Submitted at {code(event.sha[:10], 10)} by [this run]({event.run_url})",
+        f"### Submitted at {code(commit[:10], 10)} by {here}",
         "",
-        "| | experiment | on the cluster | |",
-        "|-|-|-|-|",
+        "| Experiment | On the cluster | State |",
+        "|-|-|-|",
     ]
-    for fate in fates[:MOST_ROWS]:
+    rows = []
+    for fate in fates:
         one = fate.submission
         run = by_name.get((one.namespace or "", one.name))
         name = code(f"{one.kind} {one.name}", 160, cell=True)
         url = link(run) if run else None
-        stands = f"{_MARKS.get(str(run.phase), '')} {run.phase}" if run else str(fate.what)
-        if fate.what is What.FAILED:
-            stands = f"❌ {code(fate.message, 200, cell=True)}"
         # The address is ours, with the namespace and the name in it that the cluster took.
         place = f"[{name}](<{url}>)" if url and ">" not in url else name
-        lines.append(f"| | {code(one.experiment, 80, cell=True)} | {place} | {stands} |")
-    if len(fates) > MOST_ROWS:
-        lines += ["", f"And {len(fates) - MOST_ROWS} more: see this run."]
+        rows.append(f"| {code(one.experiment, 80, cell=True)} | {place} | {_state(fate, run)} |")
+    # What failed comes first, and what does not fit is left out: a comment has its limit.
+    rows.sort(key=lambda row: "❌" not in row)
+    sizes = list(accumulate(len(row.encode()) for row in rows))
+    shown = bisect(sizes, ROWS_BYTES)
+    lines += rows[:shown]
+    if shown < len(rows):
+        lines += ["", f"And {len(rows) - shown} more: see {here}."]
     return "\n".join(lines) + "\n"
 
 
-def origin(event: Event, pulls: Sequence[PullRequest]) -> Mapping[str, str | None]:
-    """Give what a submitted object's annotations tell of where it comes from."""
-    return {
-        "repository": event.repository,
-        "pull_request": pulls[-1].url if pulls else event.pull_request_url,
-        "actor": event.actor,
-        "ci_run": event.run_url,
-    }
+def _state(fate: Fate, run: Run | None) -> str:
+    if fate.what is What.FAILED:
+        return f"❌ {code(fate.message, 200, cell=True)}"
+    if run is None:
+        return str(fate.what)
+    again = " (was there already)" if fate.what is What.ALREADY_THERE else ""
+    return f"{_MARKS.get(str(run.phase), '')} {run.phase}{again}"
 
 
 # --- the submission as a whole -------------------------------------------------------------------
 
 
-class Submission:
-    """One submission in CI, from what was reviewed to what is told; the rest is the pipeline's.
-
-    `may_begin` says whether settings and reviews allow it; `origin` is for the annotations.
-    """
+class Announced(Listener):
+    """Hears of a submission in CI: holds it against the reviews, and tells GitHub of it."""
 
     def __init__(
         self,
-        made: Bundle,
+        told: Told,
         settings: Settings,
         event: Event,
         runner: Runner,
         link: Callable[[Run], str | None],
     ) -> None:
-        self._made, self._settings, self._event, self._runner = made, settings, event, runner
-        self._link = link
-        reviews = find_reviews(settings, event)
-        self.verdict = compare(
+        super().__init__(told)
+        self._settings, self._event, self._runner, self._link = settings, event, runner, link
+        self._made = Bundle()
+        self._verdict = Verdict(agreement=Agreement.SAME)
+        self._fates: list[Fate] = []
+        self._announcer: Announcer | None = None
+
+    def begin(self, made: Bundle, between: Sequence[str]) -> Leave:
+        """Compare with what was reviewed; where that allows it, tell that it begins."""
+        self._made = made
+        commit = made.commit or self._event.sha
+        brought = [str(each["id"]) for each in self._event.payload.get("commits") or ()]
+        commits = list(dict.fromkeys([commit, *reversed(brought), *between]))
+        reviews = find_reviews(self._settings, self._event, commits)
+        self._verdict = compare(
             made,
             reviews.bundles,
-            on_mismatch=settings.on_mismatch,
-            on_not_reviewed=settings.on_not_reviewed,
+            on_mismatch=self._settings.on_mismatch,
+            on_not_reviewed=self._settings.on_not_reviewed,
             why_not=reviews.why_none,
-            unchanged=settings.submit_unchanged,
+            unchanged=self._settings.submit_unchanged,
         )
-        self.origin = origin(event, reviews.pull_requests)
-        self._fates: list[Fate] = []
-        self._announcer = Announcer(settings, event, reviews.pull_requests)
+        if made.experiments and not self._settings.dry_run:
+            self._announcer = Announcer(self._settings, self._event, commit, reviews.pull_requests)
+            if not errors_of((*made.findings, *self._verdict.findings)):
+                self._announcer.begin(digest_of(made), [each.name for each in made.experiments])
+        pull = reviews.pull_requests[-1].url if reviews.pull_requests else None
+        return Leave(
+            findings=self._verdict.findings,
+            origin={
+                "repository": self._event.repository,
+                "pull_request": pull or self._event.pull_request_url,
+                "actor": self._event.actor,
+                "ci_run": self._event.run_url,
+            },
+        )
 
-    @property
-    def may_begin(self) -> bool:
-        """Tell whether nothing forbids it."""
-        return all(each.severity is not Severity.ERROR for each in self.verdict.findings)
+    def fate(self, fate: Fate) -> None:
+        """Keep each fate: what was submitted is told even where the rest breaks off."""
+        self._fates.append(fate)
+        super().fate(fate)
 
-    def hearing(self, on_fate: Callable[[Fate], None]) -> Callable[[Fate], None]:
-        """Hear of each fate too: what was submitted is told even where the rest broke off."""
+    def submitted(self) -> None:
+        """Tell where the runs are, before anybody waits for their end."""
+        if self._announcer is not None and self._settings.wait:
+            self._announcer.comment(self._text((), ()))
 
-        def hear(fate: Fate) -> None:
-            self._fates.append(fate)
-            on_fate(fate)
-
-        return hear
-
-    def begin(self) -> None:
-        """Tell what was found out, and that it begins."""
-        if self.verdict.findings:
-            print("\n".join(github.annotations(self.verdict.findings)))
-        if self.may_begin and not self._settings.dry_run:
-            self._announcer.begin(
-                digest_of(self._made), [each.name for each in self._made.experiments]
+    def end(self, result: Submitted | None) -> None:
+        """Tell how it ended: GitHub, the summary, and the outputs."""
+        super().end(result)
+        runs = result.runs if result else ()
+        exit_code = result.exit_code if result else 3
+        findings = result.findings if result else self._verdict.findings
+        text = self._text(runs, findings)
+        if self._announcer is not None:
+            self._announcer.comment(text)
+            told = Counter(str(each.what) for each in self._fates)
+            url = next(filter(None, map(self._link, _runs_of(self._fates, runs))), None)
+            self._announcer.end(
+                ", ".join(f"{count} {what}" for what, count in told.items()),
+                url,
+                failed=exit_code != 0,
             )
+        if result is None and findings:
+            print("\n".join(report.commands(findings)))
+        self._runner.write_summary(text)
+        self._runner.set_outputs(
+            outputs(
+                self._made,
+                findings,
+                folder=str(self._settings.bundle or ""),
+                exit_code=exit_code,
+                fates=self._fates,
+                verdict=self._verdict,
+            )
+        )
 
-    def end(
-        self,
-        runs: Sequence[Run] = (),
-        findings: Sequence[Finding] = (),
-        *,
-        exit_code: int,
-    ) -> None:
-        """Tell how it ended; call it also where it was not begun, or stopped half-way."""
-        fates = self._fates
-        text = submission_text(fates, runs, self._event, self._link)
+    def _text(self, runs: Sequence[Run], findings: Sequence[Finding]) -> str:
+        commit = self._made.commit or self._event.sha
+        text = submission_text(commit, self._fates, runs, self._event, self._link)
+        loud = [each for each in findings if each.severity is not Severity.NOTICE]
+        if loud:
+            text += f"\n{rendering.findings(loud)}"
         secrets = [each.get_secret_value() for each in self._settings.secrets()]
         if Sought(secrets).stands_in(text):
-            text = "### Submitted\n\nA secret stands in what was submitted, so it is not shown.\n"
-        if not self._settings.dry_run and self.may_begin:
-            url = next(filter(None, map(self._link, _runs_of(fates, runs))), None)
-            self._announcer.end(fates, text, url, failed=exit_code != 0)
-        self._runner.write_summary(text)
-        values = outputs(
-            self._made,
-            (*findings, *self.verdict.findings),
-            folder=str(self._settings.bundle or self._settings.output),
-            exit_code=exit_code,
-            fates=fates,
-            verdict=self.verdict,
-        )
-        self._runner.set_outputs(values)
+            return "### Submitted\n\nA secret stands in what was submitted, so it is not shown.\n"
+        return text

@@ -139,6 +139,11 @@ class CompiledExperiment:
     text: str = field(default="", repr=False, compare=False)
 
 
+def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Give the findings that make the work at hand not right."""
+    return tuple(each for each in findings if each.severity is Severity.ERROR)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
     """All that a review, an assertion or a submission needs to know of one compilation.
@@ -166,7 +171,7 @@ class Bundle:
 
     def error_findings(self) -> tuple[Finding, ...]:
         """The findings that make the work at hand not right."""
-        return tuple(each for each in self.findings if each.severity is Severity.ERROR)
+        return errors_of(self.findings)
 
 
 def plain(value: Any) -> Any:

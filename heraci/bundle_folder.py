@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def write(result: Bundle, folder: Path) -> None:
             _remove(folder, name)
         lines = [bundle.index_line(each) for each in result.experiments]
         _replace(folder, bundle.INDEX, bundle.index(replace(result, known=tuple(kept)), lines))
+    except OSError as error:
+        where = error.filename or folder
+        raise SettingsError(f"{where} cannot be written: {error.strerror}") from error
+
+
+def write_beside(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write texts beside a bundle, in the same careful way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            _replace(folder, name, text)
     except OSError as error:
         where = error.filename or folder
         raise SettingsError(f"{where} cannot be written: {error.strerror}") from error

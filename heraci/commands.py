@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import webbrowser
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heraci import report
-from heraci.bundle import Bundle, Finding, plain
+from heraci.bundle import Bundle, Finding, errors_of, plain
 from heraci.bundling import Progress
 from heraci.settings import Settings
 from heraci.workspace import Selection, Workspace
@@ -35,11 +33,9 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: each for name, each in vars(arguments).items() if name not in NOT_SETTINGS}
 
 
-def _open(arguments: argparse.Namespace, **more: Any) -> tuple[Settings, Workspace]:
-    directory = Path.cwd()
-    flags = _flags(arguments) | more
-    workspace = Workspace(directory, os.environ, flags).open()
-    return Settings.load(flags, environ=os.environ, directory=workspace.root), workspace
+def _open(arguments: argparse.Namespace) -> tuple[Settings, Workspace]:
+    workspace = Workspace(Path.cwd(), os.environ, _flags(arguments)).open()
+    return workspace.settings(), workspace
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:
@@ -53,13 +49,28 @@ def run_compile(arguments: argparse.Namespace) -> int:
     settings, workspace = _open(arguments)
     with workspace, _Progress(settings) as progress:
         result = pipeline.compile_experiments(settings, _selection(arguments), workspace, progress)
+    result = _publishable(result, settings)
     if str(settings.output) == "-":
-        sys.stdout.write("---\n".join(each.text for each in result.experiments if each.text))
+        _print_yaml("---\n".join(each.text for each in result.experiments if each.text))
         _show(result, settings, None, sys.stderr)
-    else:
-        bundle_folder.write(result, Path(settings.output))
-        _show(result, settings, str(settings.output), sys.stdout)
-    return _exit_code(result)
+        return _finish(result, result.findings)
+    if _in_actions():
+        from heraci import publishing
+
+        publishing.own_folder(Path(settings.output))
+    bundle_folder.write(result, Path(settings.output))
+    _show(result, settings, str(settings.output), sys.stdout)
+    return _finish(result, result.findings, folder=str(settings.output))
+
+
+def _print_yaml(text: str) -> None:
+    """Print YAML as it is; in a CI log, in which a script's line could be a command, wrapped."""
+    if _in_actions() and text:
+        from heraci import github
+
+        text = github.stopped_yaml(text)
+    sys.stdout.write(text)
+    sys.stdout.flush()  # what follows goes to the other stream
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -69,8 +80,34 @@ def run_list(arguments: argparse.Namespace) -> int:
     settings, workspace = _open(arguments)
     with workspace, _Progress(settings) as progress:
         result = pipeline.list_experiments(settings, _selection(arguments), workspace, progress)
+    result = _publishable(result, settings)
     _show(result, settings, None, sys.stdout)
-    return _exit_code(result)
+    return _finish(result, result.findings)
+
+
+def _in_actions() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def _publishable(made: Bundle, settings: Settings) -> Bundle:
+    """Withhold in CI, where all is read by others, what a secret stands in."""
+    if not _in_actions():
+        return made
+    from heraci import publishing
+
+    return publishing.publishable(made, settings)
+
+
+def _finish(made: Bundle, findings: Sequence[Finding], *, folder: str = "") -> int:
+    """Give the exit code, and in GitHub Actions all that later steps may ask for."""
+    code = int(bool(errors_of(findings)))
+    if _in_actions():
+        from heraci import publishing
+        from heraci.github import Runner
+
+        told = publishing.outputs(made, findings, folder=folder, exit_code=code)
+        Runner.of(os.environ).set_outputs(told)
+    return code
 
 
 def _bundle(arguments: argparse.Namespace, settings: Settings, workspace: Workspace) -> Bundle:
@@ -93,7 +130,7 @@ def run_assert(arguments: argparse.Namespace) -> int:
 
     settings, workspace = _open(arguments)
     with workspace:
-        made = _bundle(arguments, settings, workspace)
+        made = _publishable(_bundle(arguments, settings, workspace), settings)
     namespace = servers.namespace_of(settings)
     found = pipeline.assert_bundle(made, settings, namespace, _inventory(settings))
     findings = (*made.error_findings(), *found.findings)
@@ -104,40 +141,36 @@ def run_assert(arguments: argparse.Namespace) -> int:
     # People read once what many experiments have in common; programs get it for each.
     told = (*made.error_findings(), *found.grouped)
     _show_findings(findings if settings.format == "json" else told, settings)
-    return 1 if any(each.severity == "error" for each in findings) else 0
+    return _finish(made, findings, folder=str(settings.bundle or ""))
 
 
 def run_review(arguments: argparse.Namespace) -> int:
     """Show what merging would run; in GitHub Actions, publish it."""
-    from heraci import pipeline, review, servers
+    from heraci import pipeline, review
     from heraci.github import Event, Runner
 
     settings, workspace = _open(arguments)
     event = Event.of(os.environ)
     with workspace:
         made = _bundle(arguments, settings, workspace)
-        settings, steering = workspace.trusted_settings(settings)
-    found = None
-    if arguments.asserting or (event is not None and settings.kubeconfig is not None):
-        namespace = servers.namespace_of(settings)
-        found = pipeline.assert_bundle(made, settings, namespace, _inventory(settings))
-    written = pipeline.review_bundle(made, settings, found)
-    if event is not None:
-        from heraci import publishing
-
-        written = replace(written, findings=(*written.findings, *steering))
-        return publishing.finish_review(written, settings, event, Runner.of(os.environ))
+        asks = arguments.asserting or (event is not None and settings.kubeconfig is not None)
+        inventory = _inventory(settings) if asks else None
+        written = pipeline.review_bundle(made, settings, inventory, insisted=arguments.asserting)
     if arguments.markdown:
         Path(arguments.markdown).write_text(review.markdown(written), encoding="utf-8")
     if arguments.html:
         Path(arguments.html).write_text(review.page(written), encoding="utf-8")
+    if event is not None:
+        from heraci import publishing
+
+        return publishing.finish_review(written, settings, event, Runner.of(os.environ))
     if arguments.open:
         _open_page(review.page(written))
     elif not arguments.markdown and not arguments.html:
         colour = _colours(sys.stdout)
         width = _columns(sys.stdout)
         print(review.terminal(written, colour=colour, width=width, yaml=arguments.yaml), end="")
-    return 1 if any(each.severity == "error" for each in written.findings) else 0
+    return int(bool(errors_of(written.findings)))
 
 
 def _open_page(text: str) -> None:
@@ -151,55 +184,24 @@ def _open_page(text: str) -> None:
 def run_submit(arguments: argparse.Namespace) -> int:
     """Submit each object once, and follow it where that is wanted."""
     from heraci import pipeline, servers, submission_report
-    from heraci.announcing import Submission
     from heraci.github import Event, Runner
 
-    if arguments.commit and not arguments.head:
-        arguments.head = arguments.commit
     settings, workspace = _open(arguments)
     road = servers.road_of(settings)
-    with workspace:
-        whole = not (arguments.experiments or arguments.all or settings.base or settings.bundle)
-        if whole and (last := pipeline.last_submitted(settings, road, workspace)):
-            # What a failed or lost run of CI left behind is in this range, too.
-            settings, workspace = _open(arguments, base=last)
-    with workspace:
-        made = _bundle(arguments, settings, workspace)
     checks = _inventory(settings) if arguments.preflight else None
     told = submission_report.Told(
         settings.format, _colours(sys.stdout), road.link, dry_run=settings.dry_run
     )
-    event = Event.of(os.environ)
-    watching = pipeline.Watching(on_fate=told.fate, on_run=told.run)
-    if event is None:
-        ci = None
-    else:
-        ci = Submission(made, settings, event, Runner.of(os.environ), road.link)
-        watching = pipeline.Watching(on_fate=ci.hearing(told.fate), on_run=told.run)
-        ci.begin()
-        if not ci.may_begin:
-            ci.end(exit_code=1)
-            return 1
-    try:
-        result = pipeline.submit_bundle(
-            made,
-            settings,
-            road,
-            checks,
-            ci.origin if ci else {},
-            watching,
-            whole=not arguments.experiments,
-            is_later=workspace.is_later_than(made.commit),
+    listener = pipeline.Listener(told)
+    if (event := Event.of(os.environ)) is not None:
+        from heraci.announcing import Announced
+
+        listener = Announced(told, settings, event, Runner.of(os.environ), road.link)
+    with workspace, _Progress(settings) as progress:
+        result = pipeline.submit_experiments(
+            settings, _selection(arguments), workspace, road, checks, listener, progress
         )
-    except BaseException:
-        if ci is not None:
-            ci.end(exit_code=3)  # what was submitted until then is there, and is told
-        raise
-    told.end(result)
-    code = told.exit_code(result, waited=settings.wait)
-    if ci is not None:
-        ci.end(result.runs, result.findings, exit_code=code)
-    return code
+    return result.exit_code
 
 
 def run_status(arguments: argparse.Namespace) -> int:
@@ -220,7 +222,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 def _show_findings(findings: Sequence[Finding], settings: Settings) -> None:
     if settings.format == "json":
-        print(json.dumps([plain(each) for each in findings], indent=2, ensure_ascii=False))
+        print(report.data_text([plain(each) for each in findings]))
         return
     for each in findings:
         print("\n".join(report.finding(each, colour=_colours(sys.stdout))))
@@ -251,7 +253,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     if settings.format == "json":
         rows = [dict(zip(("name", "value", "origin"), row, strict=True)) for row in settings.rows()]
         told = [{"name": each.name, "fine": each.fine, "told": each.told} for each in checks]
-        print(json.dumps({"settings": rows, "checks": told}, indent=2))
+        print(report.data_text({"settings": rows, "checks": told}))
     else:
         _table(("setting", "value", "from"), settings.rows())
         print()
@@ -275,10 +277,6 @@ def _show(result: Bundle, settings: Settings, output: str | None, stream: Any) -
     print(report.text(result, output, colour=_colours(stream)), file=stream)
     if settings.format == "github":
         print("\n".join(report.commands(result.findings)), file=stream)
-
-
-def _exit_code(result: Bundle) -> int:
-    return 1 if result.error_findings() else 0
 
 
 class _Progress:

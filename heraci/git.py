@@ -489,9 +489,10 @@ class Repository:
         """Whether the commit and its tree are here."""
         return bool(_SHA.fullmatch(sha)) and self._commit(sha) is not None
 
-    def history(self) -> tuple[str, ...]:
-        """The commits that lead to the one checked out, the newest first, as far as they are."""
-        code, output, _ = self._git.ask("rev-list", "--first-parent", "HEAD")
+    def history(self, of: str = "HEAD", since: str | None = None) -> tuple[str, ...]:
+        """The commits that lead to one, the newest first, as far as they are; with it itself."""
+        ends = [of, *([f"^{since}"] if since else [])]
+        code, output, _ = self._git.ask("rev-list", "--first-parent", "--end-of-options", *ends)
         return tuple(_text(output).split()) if code == 0 else ()
 
     def parents(self, sha: str) -> tuple[str, ...]:

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from heraci import __version__, bundle, diff, graph, plan, preflight, requirements, submit
-from heraci.bundle import Bundle, CompiledExperiment, Finding, Manifest, Severity, Status
+from heraci import __version__, bundle, diff, graph, plan, preflight, quota, requirements, submit
+from heraci.bundle import Bundle, CompiledExperiment, Finding, Manifest, Severity, Status, errors_of
 from heraci.bundling import Outcomes, Progress, assemble, run_compiler
 from heraci.comparison import ComparedExperiment, ComparedManifest, Review
-from heraci.errors import SettingsError
+from heraci.errors import HeraciError, SettingsError
 from heraci.needs import Needs
 from heraci.preflight import Case
 from heraci.servers import Road, namespace_of
 from heraci.settings import Settings
-from heraci.submit import Fate, Plan, Provenance, Run, What
+from heraci.submission_report import Told
+from heraci.submit import Fate, Phase, Plan, Provenance, Run, What
 from heraci.workspace import Selection, Workspace, select
 
 
@@ -54,7 +55,7 @@ def obtain_bundle(
     if settings.bundle is None:
         return compile_experiments(settings, selection, where, progress)
     made = bundle.load(settings.bundle)
-    if made.target != settings.target:
+    if settings.target is not None and made.target != settings.target:
         raise SettingsError(
             f"the bundle {settings.bundle} was compiled for the target {made.target}, this run is "
             f"for {settings.target}: compile it for this one, or choose that one with --target"
@@ -125,10 +126,26 @@ def _cases(made: Bundle, read: Callable[[Manifest, str], Needs]) -> Iterator[Cas
 
 
 def review_bundle(
-    made: Bundle, settings: Settings, report: preflight.Report | None = None
+    made: Bundle,
+    settings: Settings,
+    inventory: preflight.Inventory | None = None,
+    *,
+    insisted: bool = False,
 ) -> Review:
-    """Put base and head side by side, with all findings, for any of the renderers."""
-    findings = (*made.findings, *(report.findings if report else ()))
+    """Put base and head side by side, with all findings, for any of the renderers.
+
+    With an inventory the cluster is asserted; where that cannot be done, a finding says so unless
+    somebody `insisted` on it.
+    """
+    report, findings = None, made.findings
+    if inventory is not None:
+        try:
+            report = assert_bundle(made, settings, namespace_of(settings), inventory)
+            findings += report.findings
+        except HeraciError as error:
+            if insisted:
+                raise
+            findings += (_not_asserted(error, settings),)
     heads = tuple(each for _, each in made.manifests)
     bases = tuple(each for part in made.experiments for each in part.base_manifests)
     return Review(
@@ -144,7 +161,17 @@ def review_bundle(
         ),
         findings=findings,
         asserted=report is not None,
+        quota=quota.rooms(report.looked) if report else (),
         submit_unchanged=settings.submit_unchanged,
+    )
+
+
+def _not_asserted(error: HeraciError, settings: Settings) -> Finding:
+    """Tell that the cluster was not asked; that the base names no namespace yet is no mistake."""
+    return Finding(
+        rule="not-asserted",
+        severity=Severity.NOTICE if settings.namespace is None else Severity.ERROR,
+        message=f"The cluster was not asked whether it has what is needed: {error}",
     )
 
 
@@ -160,33 +187,135 @@ def _with_plans(
     )
 
 
-def _errors(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    return tuple(each for each in findings if each.severity is Severity.ERROR)
-
-
 # --- submit ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """What a submission came to; `findings` is not empty where nothing was begun."""
+    """What a submission came to; with an error among its findings nothing was begun.
+
+    `waited` says that the runs were to be followed to their end.
+    """
 
     fates: tuple[Fate, ...] = ()
     findings: tuple[Finding, ...] = ()
     runs: tuple[Run, ...] = ()
+    waited: bool = False
 
     @property
     def failed(self) -> bool:
         """Tell whether an object did not get to where it should be."""
         return any(each.what is What.FAILED for each in self.fates)
 
+    @property
+    def exit_code(self) -> int:
+        """Give 1 for what is the user's to put right, 3 for what the servers did not do."""
+        if errors_of(self.findings):
+            return 1
+        if self.failed or (self.waited and any(not each.phase.ended for each in self.runs)):
+            return 3
+        ended = (each.phase for each in self.runs if each.phase.ended)
+        return int(any(phase is not Phase.SUCCEEDED for phase in ended))
+
 
 @dataclass(frozen=True, kw_only=True)
-class Watching:
-    """Who hears of a submission while it is under way."""
+class Leave:
+    """What is found out before a submission begins: findings, which may forbid it, and its origin.
 
-    on_fate: Callable[[Fate], None] = field(default=lambda _: None)
-    on_run: Callable[[Run], None] = field(default=lambda _: None)
+    `origin` is for the annotations: `repository`, `pull_request`, `actor`, `ci_run`.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    origin: Mapping[str, str | None] = field(default_factory=dict)
+
+
+class Listener:
+    """Hears of a submission while it is under way; this one tells who started the command."""
+
+    def __init__(self, told: Told) -> None:
+        self.told = told
+
+    def begin(self, made: Bundle, between: Sequence[str]) -> Leave:  # noqa: ARG002
+        """Say what is known of the bundle before; `between` are the commits since its base."""
+        return Leave()
+
+    def fate(self, fate: Fate) -> None:
+        """Hear what became of one object."""
+        self.told.fate(fate)
+
+    def submitted(self) -> None:
+        """Hear that all fates are known; what comes is waiting."""
+
+    def run(self, run: Run) -> None:
+        """Hear how one run fares now."""
+        self.told.run(run)
+
+    def end(self, result: Submitted | None) -> None:
+        """Hear what it came to; None where it broke off."""
+        if result is not None:
+            self.told.end(result)
+
+
+def submit_experiments(
+    settings: Settings,
+    selection: Selection,
+    where: Workspace,
+    road: Road,
+    checks: preflight.Inventory | None,
+    listener: Listener,
+    progress: Progress,
+) -> Submitted:
+    """Submit what is selected or changed: each object once, and once only.
+
+    `checks` is None where the cluster is not to be asserted before.
+    """
+    settings = _since_the_last(settings, selection, road, where)
+    made = obtain_bundle(settings, selection, where, progress)
+    leave = listener.begin(made, where.between(made.merge_base, made.commit))
+    result = None
+    try:
+        result = submit_bundle(
+            made,
+            settings,
+            road,
+            checks,
+            leave,
+            listener,
+            whole=not selection.names,
+            is_later=where.is_later_than(made.commit),
+        )
+    finally:
+        # Also where it broke off: what was submitted until then is there, and is told.
+        listener.end(result)
+    return result
+
+
+def _since_the_last(
+    settings: Settings, selection: Selection, road: Road, where: Workspace
+) -> Settings:
+    """Choose both ends of a submission: what a failed or lost run of CI left behind is in it too.
+
+    Where nothing was submitted before, a commit that is named is compared with its parent, and
+    otherwise the event says with what.
+    """
+    if settings.bundle is not None:
+        return settings
+    named = settings.head or settings.commit
+    if named is not None and where.is_in_ci and not where.is_merged(named):
+        raise SettingsError(
+            f"{named} is not on the branch that is checked out: CI submits what was merged alone"
+        )
+    ends: dict[str, str | None] = {"head": named}
+    if not (selection.names or selection.every or settings.base) and where.repository is not None:
+        commit = where.commit(named)
+        ledger = submit.read_ledger(road.server, namespace_of(settings), archive=road.archive)
+        base = where.nearest_ancestor(ledger.commits(), of=commit)
+        if base is None and named is not None:
+            base = next(iter(where.repository.parents(commit)), None)
+        if base is not None and where.is_in_ci:
+            ends["head"] = commit  # other steps of the job may have left files in the work tree
+        ends["base"] = base
+    return settings.model_copy(update=ends)
 
 
 def plan_submission(
@@ -229,27 +358,27 @@ def submit_bundle(
     settings: Settings,
     road: Road,
     checks: preflight.Inventory | None,
-    origin: Mapping[str, str | None],
-    watching: Watching,
+    leave: Leave,
+    listener: Listener,
     *,
     whole: bool = False,
     is_later: Callable[[str], bool] = lambda _: False,
 ) -> Submitted:
-    """Check all of a bundle, then submit it: each object once, and once only.
+    """Check all of a bundle, then submit it.
 
     `whole` says that this is all that the commit asks for; `is_later` tells of another commit
     whether it came after this one, whose templates must not give way to ours.
     """
     namespace = namespace_of(settings)
-    planned = plan_submission(made, settings, namespace, origin)
-    findings = (*made.findings, *planned.findings)
-    if checks is not None and not _errors(findings):
+    planned = plan_submission(made, settings, namespace, leave.origin)
+    findings = (*leave.findings, *made.findings, *planned.findings)
+    if checks is not None and not errors_of(findings):
         findings += assert_bundle(made, settings, namespace, checks).findings
-    if _errors(findings):
+    if errors_of(findings):
         return Submitted(findings=findings)
     submissions = planned.submissions
     skipped: tuple[Fate, ...] = ()
-    repository = origin.get("repository")
+    repository = leave.origin.get("repository")
     if settings.since_last:
         ledger = submit.read_ledger(
             road.server, namespace, archive=road.archive, repository=repository
@@ -274,8 +403,9 @@ def submit_bundle(
         dry_run=settings.dry_run,
     )
     for fate in chain(skipped, submitting, pruning):
-        watching.on_fate(fate)
+        listener.fate(fate)
         fates.append(fate)
+    listener.submitted()
     runs: tuple[Run, ...] = ()
     if settings.wait and not settings.dry_run:
         runs = submit.follow(
@@ -283,19 +413,9 @@ def submit_bundle(
             road.server,
             archive=road.archive,
             timeout=settings.wait_timeout,
-            on_change=watching.on_run,
+            on_change=listener.run,
         )
-    return Submitted(fates=tuple(fates), findings=findings, runs=runs)
-
-
-def last_submitted(
-    settings: Settings, road: Road, where: Workspace, repository: str | None = None
-) -> str | None:
-    """Find the commit that was submitted last, and wholly, among the ancestors of this one."""
-    ledger = submit.read_ledger(
-        road.server, namespace_of(settings), archive=road.archive, repository=repository
-    )
-    return where.nearest_ancestor(ledger.commits(repository))
+    return Submitted(fates=tuple(fates), findings=findings, runs=runs, waited=settings.wait)
 
 
 def status(

@@ -8,16 +8,14 @@ goes wrong: retries are not counted.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from base64 import b32encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from heraci import document
+from heraci import document, naming
 from heraci.bundle import Manifest
 from heraci.comparison import Amount, Count, Plan, Starts
 from heraci.workflow import (
@@ -40,10 +38,6 @@ from heraci.workflow import (
     type_of,
     workflow_scope,
 )
-
-COMMIT = "<commit>"
-_COMMIT_LENGTH = 10
-_NAME_LENGTH = 63
 
 _WORKFLOWS = {"Workflow", "CronWorkflow", "WorkflowTemplate", "ClusterWorkflowTemplate"}
 _WITHOUT_PODS = {
@@ -92,26 +86,9 @@ def quantity(value: Any) -> Fraction | None:
 
 
 def object_name(manifest: Manifest, experiment: str) -> str:
-    """The name on the cluster; a workflow's ends in `<commit>`, which stands for 10 characters.
-
-    The same rule as in `heraci.submit.naming`, which a stage may not ask; a test holds the two
-    together.
-    """
-    metadata = mapping(manifest.document.get("metadata"))
-    own = text(metadata.get("name")) or text(metadata.get("generateName")).rstrip("-")
-    if manifest.kind != "Workflow":
-        return own or _slug(experiment)
-    name = _slug(own or experiment)
-    room = _NAME_LENGTH - 1 - _COMMIT_LENGTH
-    if len(name) > room:
-        whole = hashlib.sha256(name.encode()).digest()
-        name = f"{name[: room - 6].rstrip('-.')}-{b32encode(whole).decode().lower()[:5]}"
-    return f"{name}-{COMMIT}"
-
-
-def _slug(name: str) -> str:
-    plain = re.sub(r"[^a-z0-9.]+", "-", name.lower())
-    return re.sub(r"[-.]*\.[-.]*", ".", plain).strip("-.") or "experiment"
+    """The name on the cluster, with `<commit>` where a run's has the commit."""
+    stem = naming.stem(mapping(manifest.document.get("metadata")), experiment)
+    return naming.expected_workflow_name(stem) if manifest.kind == "Workflow" else stem
 
 
 # Arithmetic of what is known only in part

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from heraci import bundle_folder, github, publication
+from heraci import bundle_folder, github, publication, report
 from heraci import review as rendering
-from heraci.bundle import Bundle, Finding, Severity, Status
+from heraci.bundle import Bundle, Finding, Severity, Status, errors_of
 from heraci.comparison import Review
-from heraci.errors import GitHubError, HeraciError
+from heraci.errors import GitHubError, HeraciError, SettingsError
 from heraci.github import Comment, Event, GitHub, Runner, Written
 from heraci.reviewed import Verdict
 from heraci.settings import Settings
@@ -90,6 +90,15 @@ def _texts(review: Review) -> Texts:
     )
 
 
+def publishable(made: Bundle, settings: Settings) -> Bundle:
+    """Give a bundle as it may be shown; with a secret in it, one that says that alone."""
+    secrets = [each.get_secret_value() for each in settings.secrets()]
+    leaks = publication.search(made, secrets)
+    if any(publication.Sought(secrets).stands_in(f"{e.name} {e.path}") for e in made.experiments):
+        raise HeraciError("a secret stands in an experiment's name or path; nothing was published")
+    return replace(_without_content(made), findings=leaks) if leaks else made
+
+
 def _without_content(made: Bundle) -> Bundle:
     return Bundle(
         target=made.target, commit=made.commit, base=made.base, merge_base=made.merge_base
@@ -107,14 +116,11 @@ def publish_review(
     shown, texts = review_texts(review, event, secrets)
     runner.write_summary(texts.summary)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / TEXT).write_text(texts.summary, encoding="utf-8")
-        (folder / PAGE).write_text(texts.page, encoding="utf-8")
+        bundle_folder.write_beside(folder, {TEXT: texts.summary, PAGE: texts.page})
     comment = _write_comment(texts.comment, settings, event)
     if comment is not None and comment.what in (Written.REFUSED, Written.OUTDATED):
         shown = replace(shown, findings=(*shown.findings, _comment_notice(comment)))
-    chosen = rendering.annotated(shown.findings)
-    print("\n".join(github.annotations(chosen.shown)))
+    print("\n".join(report.commands(shown.findings)))
     return shown
 
 
@@ -142,14 +148,25 @@ def _comment_notice(comment: Comment) -> Finding:
     )
 
 
+def own_folder(folder: Path) -> Path:
+    """Refuse a folder that a link of the repository leads to: it may lead anywhere."""
+    for each in (folder, *folder.parents):
+        if each.is_symlink() and not folder.is_absolute():
+            raise SettingsError(
+                f"{each} is a link, and in CI heraci writes into folders of the repository alone: "
+                "remove it, or choose another `output`"
+            )
+    return folder
+
+
 def finish_review(review: Review, settings: Settings, event: Event, runner: Runner) -> int:
     """Publish a review, keep its bundle where it was compiled here, and give the exit code."""
-    folder = settings.bundle or settings.output
+    folder = own_folder(settings.bundle or settings.output)
     shown = publish_review(review, settings, event, runner, folder)
     leaked = any(each.rule == publication.RULE for each in shown.findings)
     if settings.bundle is None and not leaked:
         bundle_folder.write(review.bundle, folder)
-    code = int(any(each.severity is Severity.ERROR for each in shown.findings))
+    code = int(bool(errors_of(shown.findings)))
     made = shown.bundle if leaked else review.bundle
     runner.set_outputs(outputs(made, shown.findings, folder=str(folder), exit_code=code))
     return code
@@ -171,7 +188,9 @@ def outputs(
     counts = Counter(str(each.severity) for each in findings)
     changed = (Status.ADDED, Status.CHANGED, Status.REMOVED)
     values: dict[str, object] = {
-        "affected": [each.name for each in made.experiments],
+        "affected": [
+            each.name for each in made.experiments if each.status is not Status.UNAFFECTED
+        ],
         "changed": [each.name for each in made.experiments if each.status in changed],
         "bundle": folder or "",
         "findings": {str(each): counts[str(each)] for each in Severity},

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from heraci.bundle import Bundle, CompiledExperiment, Finding, Severity, Status, plain
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-# The runner takes `::` at the beginning of a line, and `##[` anywhere, for a command.
-_COMMAND = re.compile(r"^\s*:(?=:)|##(?=\[)")
+# The runner takes `::` at the beginning of a line, and `##[` anywhere, for a command. What has no
+# width counts as nothing to some ways of comparing texts.
+_COMMAND = re.compile(r"^[\s\u00ad\u200b-\u200f\u2060-\u2064]*:(?=:)|##(?=\[)")
 _COLOURS = {
     Severity.ERROR: "31",
     Severity.WARNING: "33",
@@ -28,7 +29,6 @@ _COLOURS = {
     Status.UNAFFECTED: "2",
     Status.COMPILED: "32",
 }
-_MOST_ANNOTATIONS = 10  # of each level: the runner shows no more of one step
 
 
 def safe(text: str) -> str:
@@ -128,32 +128,21 @@ def as_json(bundle: Bundle) -> str:
         "experiments": experiments,
         "findings": [plain(each) for each in bundle.findings],
     }
-    # All of ASCII, so no control character; the runner looks for `##[` even inside a line.
+    return data_text(data)
+
+
+def data_text(data: object) -> str:
+    """Write data as JSON that a CI log may show: ASCII alone, and nothing that is a command."""
+    # The runner looks for `##[` even inside a line.
     return json.dumps(data, indent=2).replace("##[", "#\\u0023[")
 
 
-def commands(findings: Sequence[Finding]) -> list[str]:
-    """Write findings as the runner's commands, so that GitHub shows them beside the lines."""
-    lines = []
-    for severity in Severity:
-        chosen = [each for each in findings if each.severity is severity][:_MOST_ANNOTATIONS]
-        lines += [_command(each) for each in chosen]
-    return lines
+def commands(findings: Iterable[Finding]) -> list[str]:
+    """Write findings as the runner's commands, so that GitHub shows them beside the lines.
 
+    It shows few of each step: in turn from each experiment, the gravest first.
+    """
+    # Loaded where they are needed: what a laptop prints has none.
+    from heraci import github, review
 
-def _command(each: Finding) -> str:
-    properties = {"title": f"heraci: {each.experiment or each.rule}"}
-    if each.file:
-        properties["file"] = each.file
-    if each.line:
-        properties["line"] = str(each.line)
-    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{each.severity.value} {told}::{_data(f'{each.message} [{each.rule}]'[:4000])}"
-
-
-def _data(value: str) -> str:
-    return "%0A".join(safe(line).replace("%", "%25") for line in value.splitlines())
-
-
-def _property(value: str) -> str:
-    return _data(value).replace(":", "%3A").replace(",", "%2C")
+    return github.annotations(review.annotated(findings).shown)

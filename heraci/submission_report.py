@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from heraci import report
-from heraci.bundle import Severity, Status, plain
+from heraci.bundle import Severity, Status, errors_of, plain
 from heraci.submit import Fate, Phase, Run, What
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Told:
     def table(self, runs: Sequence[Run]) -> None:
         """Tell of runs that were asked for."""
         if self._json:
-            print(json.dumps([self._data(each) for each in runs], indent=2))
+            print(report.data_text([self._data(each) for each in runs]))
             return
         for each in runs:
             print(f"{each.created:20}  {each.commit[:10]}  {self._line(each)}")
@@ -94,13 +93,13 @@ class Told:
                 "findings": [plain(each) for each in result.findings],
                 "runs": [self._data(each) for each in result.runs],
             }
-            print(json.dumps(data, indent=2))
+            print(report.data_text(data))
             return
         for each in result.findings:
             print("\n".join(report.finding(each, colour=self._colour)))
         if self._commands and result.findings:
             print("\n".join(report.commands(result.findings)))
-        if any(each.severity is Severity.ERROR for each in result.findings):
+        if errors_of(result.findings):
             print("Nothing was submitted.")
             return
         counts = Counter(each.what for each in result.fates)
@@ -111,21 +110,8 @@ class Told:
         if result.runs:
             print(_counted(result.runs))
 
-    def exit_code(self, result: Submitted, *, waited: bool) -> int:
-        """Give 1 for what is the user's to put right, 3 for what the servers did not do."""
-        if any(each.severity is Severity.ERROR for each in result.findings):
-            return 1
-        if result.failed or (waited and any(not each.phase.ended for each in result.runs)):
-            return 3
-        bad = any(each.phase not in (Phase.SUCCEEDED, *_going_on()) for each in result.runs)
-        return 1 if bad else 0
-
     def _data(self, run: Run) -> dict[str, object]:
         return {**asdict(run), "phase": run.phase.value, "link": self._link(run)}
-
-
-def _going_on() -> Iterable[Phase]:
-    return (each for each in Phase if not each.ended)
 
 
 def _fate_data(fate: Fate) -> dict[str, object]:

@@ -13,17 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from heraci import changes, git
+from heraci import changes, git, trust
 from heraci.bundle import Finding, Severity
 from heraci.changes import Affected, Change, Experiment
 from heraci.errors import HeraciError, SettingsError
 from heraci.settings import Settings
-from heraci.trust import steering_changes
 
-TOML = "heraci.toml"
-PYPROJECT = "pyproject.toml"
-HERA_CONFIG = "hera.config"
-SETTINGS_FILES = (TOML, PYPROJECT, HERA_CONFIG)
+TOML, PYPROJECT, HERA_CONFIG = SETTINGS_FILES = trust.FILES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +34,8 @@ class Selection:
 class Compared:
     """The two ends of a comparison, with the settings that hold at each of them.
 
-    `committed` is the tree of `commit` where the head is not just that.
+    `committed` is the tree of `commit` where the head is not just that. `findings` name what a
+    pull request changes of the settings.
     """
 
     head: changes.Tree
@@ -48,6 +45,7 @@ class Compared:
     committed: changes.Tree | None = None
     base: changes.Tree | None = None
     base_settings: Settings | None = None
+    findings: tuple[Finding, ...] = ()
 
     def differs_from_commit(self, paths: Iterable[str]) -> bool:
         """Tell whether one of some files is not as the commit has it."""
@@ -68,6 +66,8 @@ class Workspace:
         self.flags = flags
         self._stack = ExitStack()
         self.repository: git.Repository | None = None
+        self._trusted: Settings | None = None
+        self._of_base: tuple[Finding, ...] = ()
 
     def open(self) -> Self:
         """Find the repository, unless that was done already."""
@@ -126,12 +126,33 @@ class Workspace:
 
         return is_later
 
-    def nearest_ancestor(self, commits: Iterable[str]) -> str | None:
-        """Give, of some commits, the one that is reached first when one walks back from HEAD."""
+    @property
+    def is_in_ci(self) -> bool:
+        """Tell whether an event of CI says what this is about."""
+        return bool(self.environ.get("GITHUB_EVENT_PATH"))
+
+    def nearest_ancestor(self, commits: Iterable[str], of: str) -> str | None:
+        """Give, of some commits, the one that is reached first when one walks back from another."""
         if self.repository is None:
             return None
-        known = set(commits)
-        return next((sha for sha in self.repository.history() if sha in known), None)
+        known = set(commits) - {of}
+        return next((sha for sha in self.repository.history(of) if sha in known), None)
+
+    def is_merged(self, name: str) -> bool:
+        """Tell whether a commit is the one checked out, or one that led to it."""
+        commit, here = self.commit(name), self.commit(None)
+        assert self.repository is not None
+        return commit == here or self.repository.common(commit, here) == commit
+
+    def between(self, base: str | None, head: str | None) -> tuple[str, ...]:
+        """List the commits of a branch after `base` up to `head`, the newest first.
+
+        Empty where Git does not know them here: a job that reads a bundle needs no history.
+        """
+        repository = self.repository
+        if repository is None or not (base and head and repository.has(base)):
+            return ()
+        return repository.history(head, since=base) if repository.has(head) else ()
 
     def compare(self, settings: Settings, selection: Selection) -> Compared:
         """Find out what is compared with what."""
@@ -157,7 +178,12 @@ class Workspace:
                 if commit_only
                 else self.repository.work_tree()
             )
-        if asked.head is not None:
+        findings: tuple[Finding, ...] = ()
+        if self._trusted is not None:
+            proposed = self._proposed(head, settings)
+            findings = (*self._of_base, *trust.changes(self._trusted, proposed))
+            settings = proposed.within(self._trusted)
+        elif asked.head is not None:
             # What is checked out may be another commit, with other inputs for the experiments.
             settings = self._settings_at(head, settings, head)
         return Compared(
@@ -168,6 +194,7 @@ class Workspace:
             committed=self._committed(head),
             base=base,
             base_settings=self._settings_of(base, head, settings) if base is not None else None,
+            findings=findings,
         )
 
     def _committed(
@@ -184,8 +211,7 @@ class Workspace:
         if (selection.every or selection.names) and not named:
             return git.Range(kind="all")
         if not named and self.environ.get("GITHUB_EVENT_PATH"):
-            payload = _read_event(Path(self.environ["GITHUB_EVENT_PATH"]))
-            return git.event_range(self.environ, payload, self.repository)
+            return git.event_range(self.environ, self._event(), self.repository)
         return git.range_between(self.repository, settings.base, settings.head)
 
     def _settings_of(self, base: changes.Tree, head: changes.Tree, settings: Settings) -> Settings:
@@ -211,23 +237,61 @@ class Workspace:
                 shutil.copyfile(own, place / HERA_CONFIG)
             return Settings.load(flags, environ=self.environ, directory=place)
 
-    def trusted_settings(self, settings: Settings) -> tuple[Settings, tuple[Finding, ...]]:
-        """Give what steers the side that holds secrets: on a pull request the base's settings.
+    def settings(self) -> Settings:
+        """Read the settings of this run: on a pull request those of its base.
 
-        Beside them, what the pull request would change of it. A bundle is read in a job that
-        checked out what it trusts.
+        What a pull request says itself holds for compiling alone, see `Settings.within`.
         """
+        base = self._trusted_commit()
+        if base is None:
+            return Settings.load(self.flags, environ=self.environ, directory=self.root)
+        assert self.repository is not None
+        tree = self.repository.commit_tree(base)
+        # Kept as long as this: settings may name files beside theirs.
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="heraci-")))
+        self._trusted, self._of_base = trust.of_commit(
+            tree, folder, self.root, self.flags, self.environ
+        )
+        return self._trusted
+
+    def _trusted_commit(self) -> str | None:
+        """Give the commit whose settings hold in place of those that are checked out."""
         event = self.environ.get("GITHUB_EVENT_NAME", "")
-        reviewed = event.startswith(("pull_request", "merge_group"))
-        if self.repository is None or settings.bundle is not None or not reviewed:
-            return settings, ()
-        base = self.repository.commit_tree(self._range(settings, Selection()).merge_base)
-        held = base.read_many([name for name in (TOML, PYPROJECT) if base.locate(name)])
-        with tempfile.TemporaryDirectory(prefix="heraci-") as folder:
-            for name, content in held.items():
-                (Path(folder) / name).write_bytes(content)
-            trusted = Settings.load(self.flags, environ=self.environ, directory=Path(folder))
-        return trusted, steering_changes(trusted, settings)
+        if self.repository is None or not event.startswith(("pull_request", "merge_group")):
+            return None
+        asked = trust.explicit(self.flags, self.environ)
+        if asked.bundle is not None and not self._is_proposed():
+            return None  # a job that compiles nothing, and checked out what it trusts
+        pull = self._event().get("pull_request") or {}
+        if pull.get("state") == "closed":
+            # What was merged is trusted like a push; what was not, nobody agreed to.
+            tip = f"refs/remotes/origin/{pull['base']['ref']}"
+            return None if pull.get("merged") else self.repository.resolve(tip)
+        return self._range(asked, Selection()).base
+
+    def _event(self) -> dict[str, Any]:
+        path = self.environ.get("GITHUB_EVENT_PATH")
+        return _read_event(Path(path)) if path else {}
+
+    def _is_proposed(self) -> bool:
+        """Tell whether a pull request's commit is checked out: the one made of it, or its own."""
+        payload = self._event()
+        own = (payload.get("pull_request") or {}).get("head", {}).get("sha")
+        queued = (payload.get("merge_group") or {}).get("head_sha")
+        assert self.repository is not None
+        return self.repository.head_commit() in {self.environ.get("GITHUB_SHA"), own, queued}
+
+    def _proposed(self, head: changes.Tree, settings: Settings) -> Settings:
+        """Give the settings of a pull request, for the target that the base chooses."""
+        try:
+            return self._settings_at(head, settings, head)
+        except SettingsError as error:
+            if "lacks" not in str(error):
+                raise
+            raise SettingsError(
+                f"{error} Here the base chooses the target: keep its table until another target "
+                "is the merged default."
+            ) from error
 
 
 def _read_event(path: Path) -> dict[str, Any]:
@@ -255,7 +319,8 @@ def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen
     entries = _entries(compared.settings)
     sources = changes.Sources(compared.head, folder)
     everything = changes.find_experiments(sources, entries)
-    findings = _unknown_tables(compared.settings, everything) + tuple(
+    findings = compared.findings + _unknown_tables(compared.settings, everything)
+    findings += tuple(
         Finding(
             rule="entry-missing",
             severity=Severity.ERROR,

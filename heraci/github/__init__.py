@@ -12,7 +12,7 @@ from heraci.github.deployments import (
 )
 from heraci.github.event import Event
 from heraci.github.pulls import PullRequest, merged_pull_request
-from heraci.github.runner import Runner, annotations, stopped
+from heraci.github.runner import Runner, annotations, stopped_yaml
 
 __all__ = [
     "Artifact",
@@ -34,6 +34,6 @@ __all__ = [
     "merged_pull_request",
     "newest_artifact",
     "set_state",
-    "stopped",
+    "stopped_yaml",
     "upsert",
 ]

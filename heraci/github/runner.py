@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -120,7 +120,7 @@ def annotations(findings: Sequence[Finding]) -> list[str]:
 
 
 def _annotation(each: Finding) -> str:
-    message = f"{visible(each.message)} [{each.rule}]"
+    message = visible(f"{each.message} [{each.rule}]")
     title = visible(f"heraci: {each.experiment or each.rule}")
     return command(
         each.severity.value,
@@ -133,22 +133,14 @@ def _annotation(each: Finding) -> str:
 
 def visible(text: str) -> str:
     """Show control characters and those that turn the reading direction as what they are."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    shown = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return shown.replace("##[", "## [")  # a command of the older form, wherever it stands
 
 
-def stopped(text: str) -> str:
-    """Wrap foreign text so that the runner takes nothing in it for a command."""
+def stopped_yaml(text: str) -> str:
+    """Wrap YAML so that the runner takes nothing in it for a command; it stays the same YAML.
+
+    What wraps it are comments: commands of the older form are heeded anywhere in a line.
+    """
     token = secrets.token_hex(16)
-    shown = plain(text)
-    return f"::stop-commands::{token}\n{shown}\n::{token}::"
-
-
-def group(title: str, lines: Iterable[str]) -> str:
-    """Fold foreign lines under a title in the log."""
-    body = stopped("\n".join(lines))
-    return f"{command('group', visible(title))}\n{body}\n::endgroup::"
-
-
-def masks(values: Iterable[str]) -> list[str]:
-    """Ask the runner to hide secrets in everything that is printed after this."""
-    return [command("add-mask", value) for value in values if value.strip()]
+    return f"# ##[stop-commands]{token}\n{plain(text)}# ##[{token}]\n"

@@ -2,7 +2,7 @@
 
 from heraci.review.annotations import Annotations, annotated
 from heraci.review.budget import Budget
-from heraci.review.markdown import COMMENT, SUMMARY, markdown
+from heraci.review.markdown import COMMENT, SUMMARY, findings, markdown
 from heraci.review.page import page
 from heraci.review.terminal import terminal
 
@@ -12,6 +12,7 @@ __all__ = [
     "Annotations",
     "Budget",
     "annotated",
+    "findings",
     "markdown",
     "page",
     "terminal",

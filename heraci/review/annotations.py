@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from heraci.bundle import Finding, Severity
 from heraci.review.content import ordered_findings
-from heraci.review.text import clean
+from heraci.review.text import clean_block
 
 # The runner shows so many of each level for one step, and cuts a message at 4,096 characters.
 EACH_LEVEL = 10
@@ -27,7 +27,7 @@ def annotated(findings: Iterable[Finding], each_level: int = EACH_LEVEL) -> Anno
     """Choose by severity; first those with a place, and in turn from each experiment.
 
     In turn, so that one experiment with many findings hides no other's only one. Messages come
-    back on one line and without invisible characters; they are not yet escaped for a command.
+    back without invisible characters; they are not yet escaped for a command.
     """
     found = ordered_findings(findings)
     shown: list[Finding] = []
@@ -39,8 +39,12 @@ def annotated(findings: Iterable[Finding], each_level: int = EACH_LEVEL) -> Anno
         shown += chosen[:each_level]
         if len(chosen) > each_level:
             left_out.append((severity, len(chosen) - each_level))
-    told = tuple(replace(each, message=clean(each.message, _MESSAGE)) for each in shown)
+    told = tuple(replace(each, message=_cut(clean_block(each.message))) for each in shown)
     return Annotations(shown=told, left_out=tuple(left_out))
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE - 1]}…"
 
 
 def _in_turn(findings: Sequence[Finding]) -> Iterator[Finding]:

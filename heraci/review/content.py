@@ -286,7 +286,7 @@ def _totals(review: Review) -> Line:
     for number, (name, amount) in enumerate(_ordered(now)):
         old = was.get(name, Amount(least=Fraction(0), most=Fraction(0)))
         step = _delta(amount.most, old.most, name) if comparable else ""
-        parts += [", " if number else "", *_resource(name), f" {amount_text(name, amount)}{step}"]
+        parts += [", " if number else "", f"{amount_text(name, amount)} ", *_resource(name), step]
     if not now:
         parts.append("no resources")
     path = max(
@@ -303,7 +303,7 @@ def _in_words(pods: Count) -> str:
     return counted(pods.most, "pod") if pods.exact else f"up to {counted(pods.most, 'pod')}"
 
 
-_RESOURCES = {"cpu": "CPU", "memory": "memory"}
+_RESOURCES = {"cpu": "CPU", "memory": "memory", "pods": "pods"}
 
 
 def _resource(name: str) -> Line:
@@ -317,25 +317,30 @@ def _ordered(requests: Mapping[str, Amount]) -> list[tuple[str, Amount]]:
 
 def _quota(review: Review) -> Iterator[Line]:
     plans = [each.plan for each in submitted(review) if each.plan]
-    wanted = total_requests(each for each in plans if each.starts is Starts.CREATED)
-    pods = _summed(each.pods for each in plans if each.starts is Starts.CREATED)
-    for room in review.quota:
+    started = [each for each in plans if each.starts is Starts.CREATED]
+    pods = _summed(each.pods for each in started)
+    most = None if pods.most is None else Fraction(pods.most)
+    wanted = total_requests(started) | {"pods": Amount(least=Fraction(pods.least), most=most)}
+    enough: list[Line] = []
+    tight: list[Line] = []
+    for room in review.quota if started else ():
         name = room.resource.removeprefix("requests.")
-        amount = wanted.get(name)
-        if room.resource == "pods":
-            amount = Amount(
-                least=Fraction(pods.least), most=None if pods.most is None else Fraction(pods.most)
-            )
-        if amount is None:
-            continue
-        left = room.hard - room.used
-        tight = amount.most is None or amount.most > left
-        yield (
-            "The quota leaves ",
-            *((room.resource,) if room.resource == "pods" else _resource(name)),
-            f" {quantity_text(name, left)} of {quantity_text(name, room.hard)}",
-            ": not enough for all at once, so some will wait." if tight else ", which is enough.",
-        )
+        if name in wanted:
+            left, asked = room.hard - room.used, wanted[name].most
+            fits = asked is not None and asked <= left
+            of = f"{quantity_text(name, left)} of {quantity_text(name, room.hard)} "
+            (enough if fits else tight).append((of, *_resource(name)))
+    if tight:
+        waiting = ": not enough for all at once, so some will wait."
+        yield ("The quota leaves ", *_enumerated(tight), waiting)
+    if enough:
+        yield ("The quota leaves ", *_enumerated(enough), ", which is enough.")
+
+
+def _enumerated(lines: Sequence[Line]) -> Iterator[str | Code | Source]:
+    for number, line in enumerate(lines):
+        yield "" if number == 0 else " and " if number == len(lines) - 1 else ", "
+        yield from line
 
 
 _STATUS_WORDS = {
@@ -397,16 +402,32 @@ def ordered_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def finding_line(finding: Finding) -> Line:
-    """The message, where it is, and the rule that found it."""
-    parts: list[str | Code | Source] = [_sentence(finding.message)]
-    if finding.file:
-        line = f":{finding.line}" if finding.line else ""
-        parts += [" ", Source(f"{finding.file}{line}")]
+def gathered_findings(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], ...]:
+    """Findings in order, those that say the same of several experiments or places as one."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for each in ordered_findings(findings):
+        groups.setdefault((each.severity, each.rule, each.message), []).append(each)
+    return tuple(map(tuple, groups.values()))
+
+
+def finding_line(group: Sequence[Finding]) -> Line:
+    """The message, where it is, of which experiments, and the rule that found it."""
+    first = group[0]
+    parts: list[str | Code | Source] = [_sentence(first.message)]
+    places = dict.fromkeys(
+        each.file + (f":{each.line}" if each.line else "") for each in group if each.file
+    )
+    if places:
+        more = len(places) - 1
+        parts += [" ", Source(next(iter(places)))]
+        parts += [f" and {counted(more, 'more place')}"] if more else []
     parts.append(" (")
-    if finding.experiment:
-        parts += [Code(finding.experiment), ", "]
-    return (*parts, Code(finding.rule), ")")
+    names = list(dict.fromkeys(each.experiment for each in group if each.experiment))
+    for name in names[:_PLACES]:
+        parts += [Code(name), ", "]
+    if len(names) > _PLACES:
+        parts += [f"{counted(len(names) - _PLACES, 'more experiment')}, "]
+    return (*parts, Code(first.rule), ")")
 
 
 def _sentence(message: str) -> str:

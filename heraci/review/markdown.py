@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from heraci.bundle import Finding, Severity, Status
+from heraci.bundle import Bundle, Finding, Severity, Status
 from heraci.comparison import ChangeKind, ComparedExperiment, Graph, Review
 from heraci.review import content
 from heraci.review.budget import Budget, Piece, Worth, fit
@@ -25,6 +25,8 @@ from heraci.review.text import Code, Line, Source, clean, clean_block, prose, sp
 COMMENT = Budget(characters=65_536, utf8_bytes=60_000)
 # 1 MiB is the runner's limit for all that one step writes.
 SUMMARY = Budget(utf8_bytes=1_000_000)
+
+_BESIDE = Budget(utf8_bytes=15_000)
 
 _MARKS = {Mark.GOOD: "✅", Mark.WARN: "⚠️", Mark.BAD: "❌", Mark.QUIET: "▫️"}
 _NOTICE = "\N{INFORMATION SOURCE}\N{VARIATION SELECTOR-16}"
@@ -48,6 +50,12 @@ _NOTE = 900
 def markdown(review: Review, budget: Budget = SUMMARY, marker: str = "") -> str:
     """Write the review within a budget; `marker` is our own first line, such as a hidden one."""
     return _Markdown(review, budget).written(f"{marker}\n" if marker else "")
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """Write findings alone, in order of severity, as a list that fits below something else."""
+    alone = _Markdown(Review(bundle=Bundle(), findings=tuple(found)), COMMENT)
+    return fit(list(alone.findings()), _BESIDE).text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +93,23 @@ class _Markdown:
         yield from self.overview()
 
     def findings(self) -> Iterator[Piece]:
-        found = content.ordered_findings(self.review.findings)
-        loud = [each for each in found if each.severity is not Severity.NOTICE]
+        found = content.gathered_findings(self.review.findings)
+        loud = [each for each in found if each[0].severity is not Severity.NOTICE]
         first = list(found) if len(found) <= _FINDINGS else loud[:_FINDINGS] or found[:_FINDINGS]
         rest = [each for each in found if each not in set(first)]
         if first:
             text = "".join(map(self.finding, first))
             yield Piece(worth=Worth.FINDINGS, text=f"{text}\n", what="list of findings")
         if rest:
-            levels = Counter(each.severity for each in rest)
+            levels = Counter(each.severity for group in rest for each in group)
             told = ", ".join(_plural(count, str(level)) for level, count in levels.items())
             body = "".join(map(self.finding, rest[:_MORE]))
             yield self.folded(
                 (f"More findings: {told}",), Worth.MORE_FINDINGS, body, what="list of more findings"
             )
 
-    def finding(self, each: Finding) -> str:
-        return f"- {_SEVERITIES[each.severity]} {self.inline(content.finding_line(each))}\n"
+    def finding(self, group: Sequence[Finding]) -> str:
+        return f"- {_SEVERITIES[group[0].severity]} {self.inline(content.finding_line(group))}\n"
 
     def overview(self) -> Iterator[Piece]:
         shown = [

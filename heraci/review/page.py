@@ -97,14 +97,14 @@ class _Page:
         yield "</body></html>"
 
     def findings(self) -> Iterator[str]:
-        found = content.ordered_findings(self._review.findings)
+        found = content.gathered_findings(self._review.findings)
         if not found:
             return
         yield '<h2>Findings</h2><ul class="findings">'
         colours = {"error": "bad", "warning": "warn", "notice": "quiet"}
         for each in found:
             line = self.inline(content.finding_line(each))
-            severity = str(each.severity)
+            severity = str(each[0].severity)
             yield (
                 f'<li class="{colours[severity]}"><strong>{severity}</strong> '
                 f'<span class="plain">{line}</span></li>'

@@ -71,11 +71,11 @@ class _Terminal:
         yield from self.unchanged()
 
     def findings(self) -> Iterator[str]:
-        found = content.ordered_findings(self.review.findings)
+        found = content.gathered_findings(self.review.findings)
         if found:
             yield ""
         for each in found:
-            severity = str(each.severity)
+            severity = str(each[0].severity)
             text = _plain(content.finding_line(each))
             first, *rest = self.folded(text, indent="        ", first=f"{severity:<8}")
             painted = self.paint(first[:8], _SEVERITY_COLOURS[severity])

@@ -84,7 +84,8 @@ _TELLING = re.compile(
 # What begins a list, a heading or a quotation at the start of a line.
 _OPENS = re.compile(r"[-+]|\d{1,9}[.)]|[=-]+")
 _AROUND = re.compile(r"([(\"']*)(.*?)([ ,;.:!?\"']*)", re.DOTALL)
-_QUOTED = re.compile(r"`([^`\n]+)`")
+# What a message quotes, and what it shows of YAML.
+_QUOTED = re.compile(r"`([^`\n]+)`|(\{+[^{}`\n]+\}+)")
 
 
 def prose(text: str, *, first: bool = True) -> Iterator[str | Code]:
@@ -95,7 +96,7 @@ def prose(text: str, *, first: bool = True) -> Iterator[str | Code]:
     at = 0
     for match in _QUOTED.finditer(text):
         yield from _words(text[at : match.start()], first=first and at == 0)
-        yield Code(match[1])
+        yield Code(match[1] or match[2])
         at = match.end()
     yield from _words(text[at:], first=first and at == 0)
 

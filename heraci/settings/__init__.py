@@ -261,6 +261,7 @@ class Settings(BaseSettings):
     _hera_config: Mapping[str, tuple[Any, str]] = PrivateAttr(default_factory=dict)
     _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _found_secrets: tuple[SecretStr | Kubeconfig, ...] = PrivateAttr(default=())
+    _allowed_by: Settings | None = PrivateAttr(default=None)
 
     @classmethod
     def settings_customise_sources(
@@ -351,6 +352,20 @@ class Settings(BaseSettings):
                 "manifests get published. Let the workflow take it from a Secret of the cluster."
             )
 
+    def within(self, trusted: Self) -> Self:
+        """Give what these settings come to where nobody has agreed to them yet.
+
+        They are a pull request's: OWN and SEEN are as it has them, the rest is as the trusted
+        settings have it, and a variable reaches an experiment only where both pass it on.
+        """
+        others = type(self).model_fields.keys() - OWN - SEEN - {"pass_environ"}
+        agreed = {name: getattr(trusted, name) for name in others}
+        # A base that knows no target leaves the choice to the first pull request that brings one.
+        agreed["target"] = trusted.target or self.target
+        made = self.model_copy(update=agreed)
+        made._allowed_by = trusted
+        return made
+
     @property
     def origins(self) -> Mapping[str, str]:
         """For each field, and each key of a table (`environment.results`), where it came from."""
@@ -378,7 +393,7 @@ class Settings(BaseSettings):
         ]
         path, _, function = (choose(tables, "path") or "").partition(":")
         general = {each: self._for_all(each, tables) for each in SHARED}
-        names: tuple[str, ...] = general["pass_environ"]
+        general["pass_environ"] = self._allowed(name, general["pass_environ"])
         return ExperimentSettings(
             name=name,
             path=path or None,
@@ -388,9 +403,20 @@ class Settings(BaseSettings):
             arguments=self._arguments(name, tables),
             hera_config_arguments=self.hera_config_arguments,
             data=choose(tables, "data") or (),
-            environ={each: self._environ[each] for each in names if each in self._environ},
+            environ={
+                each: self._environ[each]
+                for each in general["pass_environ"]
+                if each in self._environ
+            },
             **general,
         )
+
+    def _allowed(self, name: str, passed: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep of the variables that one experiment asks for those that it may have."""
+        if self._allowed_by is None:
+            return passed
+        allowed = self._allowed_by.for_experiment(name).pass_environ
+        return tuple(each for each in passed if each in allowed)
 
     def _for_all(self, name: str, tables: Sequence[ExperimentTable]) -> Any:
         """Choose between what one experiment says and what is for all."""
@@ -468,6 +494,17 @@ SECRETS = frozenset({"argo_token", "github_token", "index_url", "kubeconfig"})
 RUN_ONLY = frozenset(
     {"argo_token_file", "attempt", "bundle", "commit", "dry_run", "head", "since_last", "target"}
 )
+# What a pull request says of itself: what is compiled and how, in a room that holds no secret.
+OWN = frozenset(
+    {
+        *("experiments_dir", "compare", "experiments", "target_experiments", "environment"),
+        *("arguments", "dependencies_from", "python", "pin_randomness", "offline", "no_cache"),
+        *("allow_network", "compile_timeout", "compile_memory", "compile_output"),
+        *("compile_open_files", "compile_processes"),
+    }
+)
+# What its experiments see as it has them, while credentials go where the base says.
+SEEN = frozenset({"namespace", "argo_server", "service_account"})
 SHARED = tuple(
     sorted(
         set(ExperimentTable.model_fields)

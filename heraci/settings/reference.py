@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from heraci.settings import FILE_ONLY, KEYS, NO_FLAG, Settings
+from heraci.settings import FILE_ONLY, KEYS, NO_FLAG, OWN, Settings
 from heraci.settings.experiments import ExperimentTable
 from heraci.settings.hera_config import KEYS as HERA_CONFIG_KEYS
 from heraci.settings.layers import flag_of, kebab
@@ -44,8 +44,19 @@ For one experiment, `[experiments.NAME]` wins over what heraci.toml says for all
 A key of heraci.toml or a variable `HERACI_*` that is no setting is an error. Left alone are
 variables that `pass-environ` lists and those that Kubernetes makes for a service called heraci.
 
-Where a run holds secrets and reads the heraci.toml of a trusted commit, `./hera.config` is left
-alone, as nobody can tell which commit it is of.
+## On a pull request
+
+In CI the settings of a pull request or of a merge queue are those of its base, whose heraci.toml,
+pyproject.toml and hera.config are read from Git, and with them the files of the repository that
+they name (a kubeconfig, a certificate). What the pull request's own files say holds for compiling
+alone, and of these settings alone:
+
+{own}.
+
+Its experiments see `namespace`, `argo-server` and `service-account` as it has them; credentials go
+where the base says. A variable of `pass-environ` reaches an experiment where base and pull request
+pass it on. The review names every setting that changes and does not hold yet. A flag and a
+`HERACI_*` variable hold in any case: they come from the workflow.
 
 ## heraci.toml
 
@@ -80,6 +91,8 @@ Every other key is an argument for the command line that experiments parse thems
 that is named like a credential (`db_password`): no experiment gets to see that.
 """
 
+TABLES = frozenset({"experiments", "target_experiments"})
+
 # The field that opens each part of the list.
 SECTIONS = {
     "experiments_dir": "What to work on",
@@ -94,14 +107,18 @@ SECTIONS = {
 def reference() -> str:
     """Write the page."""
     known = ", ".join(f"`{key}` (`{kebab(name)}`)" for key, name in HERA_CONFIG_KEYS.items())
-    return INTRODUCTION.format(known=known) + "\n".join([*_settings(), *_experiment_keys(), ""])
+    own = ", ".join(f"`{kebab(name)}`" for name in Settings.model_fields if name in OWN - TABLES)
+    own = own.replace("`environment`", "`environment`, `[experiments]`")
+    return INTRODUCTION.format(known=known, own=own) + "\n".join(
+        [*_settings(), *_experiment_keys(), ""]
+    )
 
 
 def _settings() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
             yield f"\n## {SECTIONS[name]}\n"
-        if name not in {"experiments", "target_experiments"}:
+        if name not in TABLES:
             yield f"- **{kebab(name)}**{_default(name, field)}: {field.description}"
             yield f"  ({_ways(name)})"
 

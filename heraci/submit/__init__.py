@@ -7,7 +7,6 @@ from heraci.submit.create import submit
 from heraci.submit.follow import follow, runs
 from heraci.submit.ledger import Ledger, sized
 from heraci.submit.ledger import read as read_ledger
-from heraci.submit.naming import workflow_name
 from heraci.submit.plan import Plan, plan, with_commit
 from heraci.submit.prune import gone, prune
 from heraci.submit.values import (
@@ -41,5 +40,4 @@ __all__ = [
     "sized",
     "submit",
     "with_commit",
-    "workflow_name",
 ]

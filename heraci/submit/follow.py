@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
-from heraci.submit import naming
+from heraci import naming
 from heraci.submit import values as v
 from heraci.submit.values import Archive, Document, Fate, Phase, Run, Server, What
 

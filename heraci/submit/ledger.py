@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from heraci.submit import naming
+from heraci import naming
 from heraci.submit import values as v
 from heraci.submit.values import Archive, Document, Fate, Server, Submission, What
 

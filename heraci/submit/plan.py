@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from heraci import naming
 from heraci.bundle import Bundle, CompiledExperiment, Finding, Manifest, Severity, Status
 from heraci.experiment import COMMIT
-from heraci.submit import naming
 from heraci.submit import values as v
 from heraci.submit.values import Document, Provenance, Submission
 
@@ -59,9 +59,7 @@ def _submissions(
     template_only: bool,
 ) -> Iterator[Submission]:
     document = with_commit(manifest.document, provenance.commit)
-    metadata = document["metadata"]
-    own_name = metadata.get("name") or metadata.get("generateName", "").rstrip("-")
-    stem = own_name or naming.slug(experiment.name)
+    stem = naming.stem(document["metadata"], experiment.name)
     is_run = manifest.kind == "Workflow"
     name = naming.workflow_name(stem, provenance.commit, provenance.attempt) if is_run else stem
     cluster_wide = manifest.kind == "ClusterWorkflowTemplate"

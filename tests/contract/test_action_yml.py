@@ -20,7 +20,8 @@ ACTION = Path(__file__).parents[2] / "action.yml"
 # Read by the command line alone, so no setting.
 COMMAND = (
     "What to do, as on the command line: `review`, `submit`, `compile --all`, `submit -- collect`. "
-    "By default pull_request and merge_group review, a push to the default branch submits."
+    "By default pull_request and merge_group review, a push to the default branch submits, and a "
+    "dispatch with commit, experiments or attempt submits that once more."
 )
 RENAMED = {
     "format": "How to print into the log; annotations are part of it only where it is github."

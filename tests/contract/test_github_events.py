@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,6 +60,7 @@ CASES = {
         push(after="0" * 40, created=False, deleted=True, head_commit=None),
     ),
     "merge_group": ("merge_group$checks_requested", payload("merge_group")),
+    "bare dispatch": ("workflow_dispatch$event", payload("workflow_dispatch") | {"inputs": None}),
     "workflow_dispatch": (
         "workflow_dispatch$event",
         payload("workflow_dispatch") | {"inputs": {"commit": "abc", "attempt": None}},
@@ -170,7 +172,7 @@ def test_only_a_push_to_the_default_branch_submits(event, ref, words):
 @pytest.mark.parametrize(
     ("case", "asked", "message"),
     [
-        ("workflow_dispatch", "", "the event workflow_dispatch does not say what to do"),
+        ("bare dispatch", "", "the event workflow_dispatch does not say what to do"),
         ("push", "rm -rf /", "must begin with one of assert, compile"),
         ("push", "submit 'a", "cannot be read: No closing quotation"),
     ],
@@ -182,8 +184,28 @@ def test_what_cannot_be_known_is_asked_for(event, case, asked, message):
 
 def test_secrets_beside_strangers_are_refused_by_name(event):
     found = event("pull_request", GITHUB_EVENT_NAME="pull_request_target")
-    with pytest.raises(SettingsError, match="use `on: pull_request`"):
-        command("", found)
+    for asked in ("", "review", "compile --all"):
+        with pytest.raises(SettingsError, match="use `on: pull_request`"):
+            command(asked, found)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (
+            {"commit": "", "experiments": "", "attempt": ""},
+            ["submit", f"--commit={'d' * 40}", "--"],
+        ),
+        ({"commit": "abc", "attempt": None}, ["submit", "--commit=abc", "--"]),
+        (
+            {"commit": "--evil", "experiments": "a, b --c", "attempt": "2"},
+            ["submit", "--commit=--evil", "--attempt=2", "--", "a", "b", "--c"],
+        ),
+    ],
+)
+def test_a_dispatch_repeats_the_submission_that_its_inputs_name(event, inputs, words):
+    told = {name: value for name, value in inputs.items() if value is not None}
+    assert command("", replace(event("workflow_dispatch"), inputs=told)) == words
 
 
 def test_outside_the_runner_there_is_no_event():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from heraci import github
+from heraci import document, github
 from heraci.bundle import Finding, Severity
 from heraci.errors import GitHubError
 from heraci.github import Runner, runner
@@ -39,13 +39,6 @@ def test_commands_are_those_of_githubs_toolkit(asked, printed):
         line=asked.get("line"),
     )
     assert made == printed
-
-
-@pytest.mark.parametrize(
-    ("value", "printed"), [*zip(ASKED["masks"], PRINTED["masks"], strict=True)]
-)
-def test_masks_are_those_of_githubs_toolkit(value, printed):
-    assert runner.masks([value, " "]) == [printed]
 
 
 @pytest.mark.parametrize(
@@ -109,21 +102,21 @@ def test_a_message_is_cut_where_the_runner_would_cut_it():
     assert message.endswith("… (cut)")
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_in_stopped_text_is_a_command(text):
-    shown = github.stopped(f"first\n{text}\nlast")
+@pytest.mark.parametrize("text", [each for each in HOSTILE if each.isprintable()])
+def test_nothing_in_yaml_is_a_command_and_yaml_it_stays(text):
+    written = document.dump([{"source": f"first\n{text}\nlast\n"}, {"end": "x"}])
+    shown = github.stopped_yaml(written)
 
-    assert [name for name, *_ in commands(shown)] == ["stop-commands"]
+    assert [name for name, *_ in commands(f"{shown}::notice::after\n")] == [
+        "stop-commands",
+        "notice",
+    ]
+    assert [*document.load(shown)] == [*document.load(written)]
 
 
-def test_stopped_text_cannot_know_the_token():
-    tokens = {github.stopped("x").splitlines()[0] for _ in range(3)}
+def test_a_script_cannot_know_the_token():
+    tokens = {github.stopped_yaml("a: b\n").splitlines()[0] for _ in range(3)}
     assert len(tokens) == 3
-
-
-def test_a_group_holds_foreign_lines():
-    shown = runner.group("::error::title\n::error::x", ["##[error]a", "b"])
-    assert [name for name, *_ in commands(shown)] == ["group", "stop-commands", "endgroup"]
 
 
 def test_the_summary_is_added_to_and_never_too_long(tmp_path):

@@ -10,7 +10,6 @@ process.stdout.write = text => { written.push(text); return true; };
 const printed = run => { written.length = 0; run(); return written.join('').replace(/\r?\n$/, ''); };
 const commands = cases.commands.map(({level, message, title, file, line}) =>
   printed(() => core[level](message, {title, file, startLine: line})));
-const masks = cases.masks.map(value => printed(() => core.setSecret(value)));
 const output = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'core-')), 'output');
 const outputs = cases.outputs.map(value => {
   fs.writeFileSync(output, '');
@@ -20,4 +19,4 @@ const outputs = cases.outputs.map(value => {
   return fs.readFileSync(output, 'utf8').replaceAll(/ghadelimiter_[0-9a-f-]{36}/g, 'DELIMITER');
 });
 process.stdout.write = write;
-write(JSON.stringify({commands, masks, outputs}));
+write(JSON.stringify({commands, outputs}));

@@ -49,7 +49,8 @@ def commands(log: str) -> Iterator[Command]:
     # .NET's ReadLine also ends a line at a carriage return.
     for line in re.split(r"\r\n|\r|\n", log):
         if stopped is not None:
-            stopped = None if line.strip() == f"::{stopped}::" else stopped
+            resumed = command(line, frozenset({stopped.lower()}))
+            stopped = None if resumed else stopped
             continue
         found = command(line)
         if found is not None:
@@ -57,19 +58,19 @@ def commands(log: str) -> Iterator[Command]:
             yield found
 
 
-def command(line: str) -> Command | None:
-    """Read one line."""
+def command(line: str, known: frozenset[str] = KNOWN) -> Command | None:
+    """Read one line; `known` are the commands that it may hold."""
     found = re.match(r"\s*::(.*?)::(.*)", line, re.DOTALL)
     if found:
         name, _, told = found[1].partition(" ")
-        if name.lower() in KNOWN:
+        if name.lower() in known:
             pairs = (each.partition("=") for each in told.strip().split(","))
             properties = {
                 key.lower(): _property(value) for key, equals, value in pairs if equals and value
             }
             return name.lower(), properties, _data(found[2])
     older = re.search(r"##\[(\S*?)(?: .*?)?\](.*)", line, re.DOTALL)
-    if older and older[1].lower() in KNOWN:
+    if older and older[1].lower() in known:
         return older[1].lower(), {}, older[2]
     return None
 

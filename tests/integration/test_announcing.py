@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from heraci import bundle_folder, document
-from heraci.announcing import Submission
+from heraci.announcing import Announced
 from heraci.bundle import Bundle, CompiledExperiment, Manifest, Status
 from heraci.github import Event, Runner
+from heraci.pipeline import Leave, Submitted
 from heraci.settings import Settings
-from heraci.submit import Fate, What
-from heraci.submit import Submission as Submitted
+from heraci.submission_report import Told
+from heraci.submit import Fate, Phase, Run, Submission, What
 from tests.github.runner import commands, file_pairs
 from tests.github.server import REPOSITORY, TOKEN, Fault, Loopback
 
@@ -71,12 +74,29 @@ def zipped(made: Bundle, folder: Path) -> bytes:
     return content.getvalue()
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A submission that began, and what was found out before."""
+
+    announced: Announced
+    leave: Leave
+
+    def end(self, *fates: Fate, runs: tuple[Run, ...] = (), waited: bool = False) -> None:
+        """Let it go on to its end."""
+        for each in fates:
+            self.announced.fate(each)
+        self.announced.submitted()
+        self.announced.end(
+            Submitted(fates=fates, runs=runs, findings=self.leave.findings, waited=waited)
+        )
+
+
 @pytest.fixture
-def start(server: Loopback, tmp_path: Path) -> Callable[..., Submission]:
+def start(server: Loopback, tmp_path: Path) -> Callable[..., Heard]:
     for name in ("output", "summary"):
         (tmp_path / name).touch()
 
-    def make(made: Bundle, **environ: str) -> Submission:
+    def make(made: Bundle, **environ: str) -> Heard:
         event = Event(
             name="push",
             repository=REPOSITORY,
@@ -91,8 +111,12 @@ def start(server: Loopback, tmp_path: Path) -> Callable[..., Submission]:
         given = {"HERACI_GITHUB_TOKEN": TOKEN, "HERACI_TARGET": "lab"} | environ
         settings = Settings.load({}, environ=given, project_file=("heraci.toml", toml))
         runner = Runner(output=tmp_path / "output", summary=tmp_path / "summary")
-        link = f"{ADDRESS}/workflows/argo/"
-        return Submission(made, settings, event, runner, lambda run: link + run.name)
+
+        def link(run: Run) -> str:
+            return f"{ADDRESS}/workflows/argo/{run.name}"
+
+        announced = Announced(Told("github", False, link), settings, event, runner, link)
+        return Heard(announced, announced.begin(made, ()))
 
     return make
 
@@ -100,7 +124,7 @@ def start(server: Loopback, tmp_path: Path) -> Callable[..., Submission]:
 def fate(what: What = What.CREATED, message: str = "") -> Fate:
     name = "hello-bbbbbbbbbb"
     made = workflow() | {"metadata": {"name": name, "namespace": "argo"}}
-    one = Submitted(
+    one = Submission(
         experiment="hello",
         kind="Workflow",
         namespace="argo",
@@ -110,11 +134,6 @@ def fate(what: What = What.CREATED, message: str = "") -> Fate:
         document=made,
     )
     return Fate(submission=one, what=what, message=message, document=made)
-
-
-def heard(submission: Submission, *fates: Fate) -> None:
-    for each in fates:
-        submission.hearing(lambda _: None)(each)
 
 
 def outputs(folder: Path) -> dict[str, Any]:
@@ -131,10 +150,8 @@ def test_what_was_reviewed_is_submitted_and_told(server, start, tmp_path, capsys
     server.comment("<!-- heraci:review.lab run=400.1 -->\nThe review.")
 
     submission = start(bundle())
-    assert submission.may_begin
-    submission.begin()
-    heard(submission, fate())
-    submission.end(exit_code=0)
+    assert submission.leave.findings == ()
+    submission.end(fate())
 
     link = f"[`Workflow hello-bbbbbbbbbb`](<{ADDRESS}/workflows/argo/hello-bbbbbbbbbb>)"
     [comment] = server.comments.values()
@@ -142,8 +159,8 @@ def test_what_was_reviewed_is_submitted_and_told(server, start, tmp_path, capsys
         "<!-- heraci:review.lab run=400.1 -->\nThe review.\n\n<!-- heraci-runs run=500.1 -->\n"
         "### Submitted at `bbbbbbbbbb` by [this run]"
         f"(https://github.com/{REPOSITORY}/actions/runs/500)\n\n"
-        "| | experiment | on the cluster | |\n|-|-|-|-|\n"
-        f"| | `hello` | {link} | ⏳ Pending |"
+        "| Experiment | On the cluster | State |\n|-|-|-|\n"
+        f"| `hello` | {link} | ⏳ Pending |"
     )
     [deployment] = server.deployments
     states = [each["state"] for each in server.statuses[deployment["id"]]]
@@ -156,25 +173,54 @@ def test_what_was_reviewed_is_submitted_and_told(server, start, tmp_path, capsys
         "reason": "",
     }
     assert json.loads(told["result"])["exit-code"] == 0
-    assert submission.origin == {
+    assert submission.leave.origin == {
         "repository": REPOSITORY,
         "pull_request": f"https://github.com/{REPOSITORY}/pull/7",
         "actor": "octocat",
         "ci_run": f"https://github.com/{REPOSITORY}/actions/runs/500",
     }
-    assert capsys.readouterr().out == ""
+    assert [*commands(capsys.readouterr().out)] == []
+
+
+def test_who_waits_reads_where_the_runs_are_before_they_end(server, start, tmp_path):
+    reviewed(server, tmp_path, bundle())
+    submission = start(bundle(), HERACI_WAIT="true")
+    made = fate()
+    submission.announced.fate(made)
+
+    submission.announced.submitted()
+    [comment] = server.comments.values()
+    assert "⏳ Pending |" in comment["body"]
+
+    run = Run(
+        experiment="hello",
+        name="hello-bbbbbbbbbb",
+        namespace="argo",
+        commit=MERGE,
+        attempt=1,
+        phase=Phase.FAILED,
+    )
+    submission.announced.end(Submitted(fates=(made,), runs=(run,), waited=True))
+    [comment] = server.comments.values()
+    assert "❌ Failed |" in comment["body"]
+    [deployment] = server.deployments
+    assert server.statuses[deployment["id"]][-1]["state"] == "failure"
+    assert json.loads(outputs(tmp_path)["result"])["exit-code"] == 1
 
 
 def test_what_differs_from_the_review_is_not_begun(server, start, tmp_path, capsys):
     reviewed(server, tmp_path, bundle("alpine:3.19"))
 
     submission = start(bundle())
-    submission.begin()
-    submission.end(exit_code=1)
+    [finding] = submission.leave.findings
+    assert finding.severity == "error"
+    submission.end()
 
-    assert not submission.may_begin
     assert [name for name, *_ in commands(capsys.readouterr().out)] == ["error"]
     assert server.deployments == []
+    [comment] = server.comments.values()
+    assert "### Nothing was submitted at `bbbbbbbbbb`" in comment["body"]
+    assert "this is not what was reviewed" in comment["body"]
     told = outputs(tmp_path)
     assert (told["reviewed"], told["submitted"]) == ("differs", "[]")
     assert told["reason"].startswith("hello: this is not what was reviewed: Workflow hello- has")
@@ -184,10 +230,12 @@ def test_a_setting_lets_it_go_on(server, start, tmp_path, capsys):
     reviewed(server, tmp_path, bundle("alpine:3.19"))
 
     submission = start(bundle(), HERACI_ON_MISMATCH="warn")
-    submission.begin()
+    submission.end(fate())
 
-    assert submission.may_begin
+    [finding] = submission.leave.findings
+    assert finding.severity == "warning"
     assert [name for name, *_ in commands(capsys.readouterr().out)] == ["warning"]
+    assert outputs(tmp_path)["submitted"] == '["Workflow/argo/hello-bbbbbbbbbb"]'
 
 
 @pytest.mark.parametrize(
@@ -210,19 +258,15 @@ def test_a_setting_lets_it_go_on(server, start, tmp_path, capsys):
     ids=["direct push", "no review", "another target", "no right"],
 )
 def test_what_was_never_reviewed_is_said_with_the_reason(
-    server, start, tmp_path, capsys, monkeypatch, prepare, reason
+    server, start, tmp_path, monkeypatch, prepare, reason
 ):
     monkeypatch.setattr("heraci.github.pulls.LAG", 0.0)
     prepare(server, tmp_path)
 
-    submission = start(bundle())
-    submission.begin()
+    [finding] = start(bundle()).leave.findings
 
-    [(name, _, message)] = commands(capsys.readouterr().out)
-    assert name == "warning"
-    import re
-
-    assert re.search(reason, message), message
+    assert finding.severity == "warning"
+    assert re.search(reason, finding.message), finding.message
 
 
 def test_an_index_that_lies_about_its_digests_is_no_review(server, start, tmp_path):
@@ -239,17 +283,16 @@ def test_an_index_that_lies_about_its_digests_is_no_review(server, start, tmp_pa
     server.merge(7, HEAD, MERGE, merged_at="2026")
     server.artifact("heraci-review", HEAD, content.getvalue(), run=400)
 
-    assert "cannot be read" in start(bundle()).verdict.reason
+    [finding] = start(bundle()).leave.findings
+    assert "cannot be read" in finding.message
 
 
 def test_without_a_token_nothing_is_asked(server, start, tmp_path):
     submission = start(bundle(), HERACI_GITHUB_TOKEN="")
-    submission.begin()
-    heard(submission, fate())
-    submission.end(exit_code=0)
+    submission.end(fate())
 
     assert server.asked == []
-    assert "no github-token was given" in submission.verdict.reason
+    assert "no github-token was given" in outputs(tmp_path)["reason"]
     assert "hello-bbbbbbbbbb" in (tmp_path / "summary").read_text()
 
 
@@ -257,23 +300,30 @@ def test_a_submission_is_not_failed_by_what_cannot_be_told(server, start, tmp_pa
     reviewed(server, tmp_path, bundle())
     server.faults.append(Fault("POST .*/deployments", 403, message="Resource not accessible"))
 
-    submission = start(bundle())
-    submission.begin()
-    heard(submission, fate())
-    submission.end(exit_code=0)
+    start(bundle()).end(fate())
 
     [(name, _, message)] = commands(capsys.readouterr().out)
     assert (name, "`permissions: deployments: write`" in message) == ("warning", True)
     assert json.loads(outputs(tmp_path)["result"])["exit-code"] == 0
 
 
+def test_what_was_submitted_before_it_broke_off_is_told(server, start, tmp_path):
+    reviewed(server, tmp_path, bundle())
+    submission = start(bundle())
+
+    submission.announced.fate(fate())
+    submission.announced.end(None)
+
+    [deployment] = server.deployments
+    assert server.statuses[deployment["id"]][-1]["state"] == "failure"
+    assert "hello-bbbbbbbbbb" in (tmp_path / "summary").read_text()
+    assert json.loads(outputs(tmp_path)["result"])["exit-code"] == 3
+
+
 def test_what_failed_is_told_without_any_markup_of_the_cluster(server, start, tmp_path):
     reviewed(server, tmp_path, bundle())
 
-    submission = start(bundle())
-    submission.begin()
-    heard(submission, fate(What.FAILED, "no | `x` <img src=x>\n::error::y"))
-    submission.end(exit_code=3)
+    start(bundle()).end(fate(What.FAILED, "no | `x` <img src=x>\n::error::y"))
 
     [deployment] = server.deployments
     assert server.statuses[deployment["id"]][-1]["state"] == "failure"
@@ -281,12 +331,22 @@ def test_what_failed_is_told_without_any_markup_of_the_cluster(server, start, tm
     assert last.endswith("❌ ``no \N{DIVIDES} `x` <img src=x> ::error::y`` |")
 
 
+def test_two_thousand_runs_fit_into_a_comment(server, start, tmp_path):
+    reviewed(server, tmp_path, bundle())
+
+    start(bundle()).end(*[fate()] * 1_999, fate(What.FAILED, "no"))
+
+    [comment] = server.comments.values()
+    lines = comment["body"].splitlines()
+    assert len(comment["body"]) < 65_536
+    assert lines[lines.index("|-|-|-|") + 1].endswith("❌ `no` |")
+    assert re.fullmatch(r"And 1\d{3} more: see \[this run\].*", lines[-1])
+
+
 def test_a_secret_in_a_run_is_not_published(server, start, tmp_path):
     reviewed(server, tmp_path, bundle())
 
-    submission = start(bundle())
-    heard(submission, fate(What.FAILED, f"token {TOKEN} refused"))
-    submission.end(exit_code=3)
+    start(bundle()).end(fate(What.FAILED, f"token {TOKEN} refused"))
 
     [comment] = server.comments.values()
     published = comment["body"] + (tmp_path / "summary").read_text()

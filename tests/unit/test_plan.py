@@ -10,8 +10,8 @@ import pytest
 
 from heraci.bundle import Manifest
 from heraci.comparison import Amount, Count, Starts
+from heraci.naming import workflow_name
 from heraci.plan import object_name, plan, quantity
-from heraci.submit.naming import workflow_name
 from tests.reviews import arguments, dag, manifest, script, steps, task, workflow
 
 

@@ -178,12 +178,12 @@ def test_commands_put_findings_beside_their_lines():
 
 def test_a_step_shows_ten_of_each_level_the_gravest_first():
     def findings(severity: Severity) -> list[Finding]:
-        return [Finding(rule=f"r{n}", severity=severity, message="m") for n in range(12)]
+        return [Finding(rule=f"r{n:02}", severity=severity, message="m") for n in range(12)]
 
     commands = report.commands([*findings(Severity.NOTICE), *findings(Severity.ERROR)])
     assert commands == [
-        *(f"::error title=heraci%3A r{n}::m [r{n}]" for n in range(10)),
-        *(f"::notice title=heraci%3A r{n}::m [r{n}]" for n in range(10)),
+        *(f"::error title=heraci%3A r{n:02}::m [r{n:02}]" for n in range(10)),
+        *(f"::notice title=heraci%3A r{n:02}::m [r{n:02}]" for n in range(10)),
     ]
 
 

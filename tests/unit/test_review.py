@@ -716,6 +716,6 @@ def test_a_finding_without_a_place_is_annotated_last():
     assert annotated([unplaced, placed]).shown == (placed, unplaced)
 
 
-def test_an_annotations_message_is_one_visible_line():
+def test_an_annotations_message_is_visible_and_keeps_its_lines():
     (found,) = annotated([replace(finding(1), message="a\n\x1b[31mb\u202e")]).shown
-    assert found.message == "a \\x1b[31mb\\u202e"
+    assert found.message == "a\n\\x1b[31mb\\u202e"

@@ -11,6 +11,7 @@ import pytest
 
 from heraci.bundle import Finding, Manifest, Severity, Status
 from heraci.experiment import COMMIT as MARKER
+from heraci.naming import shortened, slug, workflow_name
 from heraci.submit import (
     Fate,
     Ledger,
@@ -22,12 +23,10 @@ from heraci.submit import (
     gone,
     plan,
     sized,
-    workflow_name,
 )
 from heraci.submit.create import references
 from heraci.submit.follow import run_of
 from heraci.submit.ledger import Entry
-from heraci.submit.naming import shortened, slug
 from tests.submissions import (
     COMMIT,
     OTHER_COMMIT,

@@ -5,12 +5,30 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b32encode
+from collections.abc import Mapping
+from typing import Any
 
 # Argo puts a workflow's name into a label of its pods; a cron's name gets a timestamp behind it.
 WORKFLOW_NAME = 63
 CRON_NAME = 52
 LABEL = 63
 COMMIT_IN_NAME = 10
+
+
+# Stands for a commit that is not known yet, where people read a name.
+ANY_COMMIT = "<commit>"
+
+
+def stem(metadata: Mapping[str, Any], experiment: str) -> str:
+    """Give what an object's name begins with: its own, else its experiment's."""
+    own = str(metadata.get("name") or "") or str(metadata.get("generateName") or "").rstrip("-")
+    return own or slug(experiment)
+
+
+def expected_workflow_name(stem: str) -> str:
+    """Give the name that a run will have, with `<commit>` in the place of the commit's part."""
+    unknown = "0" * COMMIT_IN_NAME
+    return workflow_name(stem, unknown).removesuffix(unknown) + ANY_COMMIT
 
 
 def workflow_name(stem: str, commit: str, attempt: int = 1) -> str:
