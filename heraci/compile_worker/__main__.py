@@ -21,6 +21,14 @@ def main() -> None:
     send(sink, run.result(job))
 
 
+def follow(job: dict[str, object]) -> None:
+    """Watch this Python, which an experiment has started, as its worker watches the experiment."""
+    _make_importable(None)
+    from heraci.compile_worker.run import Run
+
+    Run().follow(job)
+
+
 def _make_importable(authors: str | None) -> None:
     """Make this package importable under its name, beside the author classes and nothing else.
 

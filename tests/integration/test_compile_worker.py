@@ -613,7 +613,7 @@ def test_a_missing_argument_is_told_with_the_way_to_give_it(compiled: Any) -> No
         (
             f"error compile-failed {PLACE}:12: the script's own parser refused its command line: "
             "the following arguments are required: action. Its arguments are set in heraci.toml, "
-            "under [experiments.NAME.arguments], or by --set.\n"
+            "under [experiments.it.arguments], or by --set; argv is the whole command line.\n"
             "It printed last:\n"
             "  usage: it.py [-h] [--count COUNT] [--fast] [--no-cache] [--color | --no-color]\n"
             "               [--sizes SIZES [SIZES ...]] [--tag TAG] [-v]\n"
@@ -687,12 +687,13 @@ def test_the_time_of_day_in_a_manifest_is_told(compiled: Any) -> None:
             Container(name="c", image="i")
         """)
     )
-    first, second = (each.name.partition("-")[2] for each in outcome.manifests)
+    assert names(outcome) == ["Workflow a-20010203", "Workflow b-981173106"]
     assert findings(outcome) == [
         f"warning time-in-manifest {PLACE}:{line}: the manifest holds the time at which it was "
-        f"compiled ({told}), so that each compilation differs from the last. heraci names what it "
-        "submits by the commit."
-        for line, told in ((3, first), (5, second))
+        f"compiled ({told}), and the clock of a script is the same in each compilation, so it is "
+        "not the day. heraci names what it submits by the commit; the time of the run is "
+        "{{workflow.creationTimestamp}}."
+        for line, told in ((3, "20010203"), (5, "981173106"))
     ]
 
 
