@@ -29,6 +29,9 @@ from heraci.compile_workers import Ended, Limits, Task, Workers
 
 KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
 _MOST_ROUNDS = 8
+# What faulthandler writes.
+_STACK = re.compile(r"^(?:Stack|Current thread) .*\n(?:  File .*\n?)+", re.MULTILINE)
+_STACK_LINE = re.compile(r'^  File "(.*)", line (\d{1,6}) in ', re.MULTILINE)
 # What Python says of a relative import outside of a package.
 _RELATIVE = ("no known parent package", "beyond top-level package")
 _LONGEST_MESSAGE = 20_000
@@ -241,8 +244,11 @@ class Compiler:
         reader = _Reader(request, self._secrets)
         if ended.result is None:
             message = ended.failure or "ended without a result: the script ended its own process"
-            finding = _finding(request, "compile-failed", _with_log(message, ended.log))
-            return replace(_failed(request, finding), log=ended.log)
+            place, log = _stopped_at(ended.log, request.tree.files)
+            finding = _finding(request, "compile-failed", _with_log(message, log))
+            if place:
+                finding = replace(finding, file=place[0], line=place[1])
+            return replace(_failed(request, finding), log=log)
         try:
             outcome = reader.read(ended.result, ended.log)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -615,6 +621,16 @@ def _with_log(message: str, log: str) -> str:
     if not lines:
         return message
     return message + "\nIt printed last:\n" + "\n".join(f"  {line[:300]}" for line in lines)
+
+
+def _stopped_at(log: str, files: Mapping[str, str]) -> tuple[tuple[str, int] | None, str]:
+    """Find the author's line in the stack that a worker writes before it is ended; cut it out."""
+    stack = _STACK.search(log)
+    if stack is None:
+        return None, log
+    lines = ((found[1], int(found[2])) for found in _STACK_LINE.finditer(stack[0]))
+    place = next((each for each in lines if each[0] in files), None)
+    return place, log.replace(stack[0], "")
 
 
 def _preserve(outcome: Outcome) -> str:

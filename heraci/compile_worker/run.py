@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import builtins
 import contextlib
+import faulthandler
 import functools
 import importlib
 import importlib.machinery
@@ -13,6 +14,7 @@ import inspect
 import json
 import os
 import re
+import signal
 import sys
 import threading
 import traceback
@@ -117,7 +119,7 @@ class Run:
         self.record.locate(job["root"], job["path"])
         self._watch()
         self.after_import.watch("hera.workflows", self._watch_hera)
-        self._begin({**job, "name": "\0".join([job["name"], *sys.argv])})
+        self._begin({**job, "name": "\0".join([job["name"], *getattr(sys, "argv", ())])})
 
     def warm_up(self) -> None:
         """Build workflows of the common kinds once, in the process that workers are forked from."""
@@ -218,6 +220,8 @@ class Run:
         if job["pin_randomness"]:
             randomness.pin(job["name"])
         warnings.showwarning = self._warning
+        # Whoever ends a script that takes too long asks for its line first.
+        faulthandler.register(signal.SIGUSR2, file=2, all_threads=False)
         self.person.start()
         self.clock.start(pinned=job["pin_randomness"])
         self.network.is_refused = not job["allow_network"]
