@@ -20,7 +20,7 @@ from heraci.compile_worker.after_import import AfterImport
 BEGINNING = 981_173_106.0
 # Of each reading, so that none is the same as the last and a loop without a sleep ends, too.
 _TICK = 0.001
-_BUSY = 0.5  # from the thousandth reading on
+_MANY, _BUSY = 1000, 0.5
 _NEAR_THE_BEGINNING = re.compile(r"\b(2000-?1[12]|2001-?0[1-4])-?[0-3]\d|\b9(79|8[0-3])\d{6}(?!\d)")
 
 
@@ -59,10 +59,11 @@ class Clock:
         if not self.is_running:
             return self.read()
         self.readings += 1
-        if not self.is_pinned:
-            return self.read() + self.slept
-        self.slept += _TICK if self.readings < 1000 else _BUSY
-        return BEGINNING + self.slept
+        if self.readings >= _MANY:
+            self.slept += _BUSY
+        elif self.is_pinned:
+            self.slept += _TICK
+        return (BEGINNING if self.is_pinned else self.read()) + self.slept
 
     def found_in(self, text: str) -> str | None:
         """Give the time of day that stands in a text, if the script asked for it."""

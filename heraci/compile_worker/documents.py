@@ -18,7 +18,7 @@ from heraci.compile_worker import (
 from heraci.compile_worker.clock import Clock
 from heraci.compile_worker.hera_objects import Objects
 from heraci.compile_worker.hera_service import Call, Service, as_json
-from heraci.compile_worker.record import ARGO_KINDS, Record
+from heraci.compile_worker.record import ARGO_KINDS, Place, Record
 from heraci.compile_worker.scripts import line_of, unbound_names
 
 _PYTHON = re.compile(r"(^|/)(python|pypy)[\d.]*$")
@@ -35,7 +35,7 @@ class Documents:
         self.objects = objects
         self.service = service
         self.found: list[dict[str, Any]] = []
-        self.failure: tuple[BaseException, Any] | None = None  # an exception, and whose it was
+        self.failure: tuple[BaseException, Place | None] | None = None  # an exception, and where
 
     def collect(self, reachable: set[int], others: list[str]) -> None:
         """Take what was sent, then the workflows of this experiment that were not."""
@@ -70,7 +70,7 @@ class Documents:
         try:
             document = workflow.to_dict()
         except Exception as error:  # another workflow of the script may be right
-            self.failure = self.failure or (error, workflow)
+            self.failure = self.failure or (error, self.objects.place_of(workflow))
             return
         sources = self.objects.sources(workflow)
         self._report_warnings(self.record.warned, workflow)
@@ -116,7 +116,13 @@ class Documents:
         """Drop what is there twice, take out what heraci put in, and check what remains."""
         result: list[dict[str, Any]] = []
         for each in self.found:
-            document, text = self._plain(each["document"], module)
+            try:
+                document, text = self._plain(each["document"], module)
+                text.encode()
+            except (TypeError, ValueError, RecursionError) as error:  # NaN, half a character
+                told = ValueError(f"the manifest cannot be written: {error}")
+                self.failure = self.failure or (told, self.record.unshown(each["sources"].get("")))
+                continue
             if any(document == other["document"] for other in result):
                 continue
             self._check_text(text, each["sources"].get(""))
@@ -132,7 +138,7 @@ class Documents:
             odd.append(value)
             return as_json(value)
 
-        written = json.dumps(document, default=as_plain, ensure_ascii=False)
+        written = json.dumps(document, default=as_plain, ensure_ascii=False, allow_nan=False)
         text = written.replace(self.record.root, ROOT_MARKER)
         # What runs in the pod is named as `python -m` would; Hera before 5.17 says __main__.
         text = text.replace('"__main__:', f'"{module}:')

@@ -75,7 +75,8 @@ class Files:
 
     def told(self) -> None:
         """Take what the children have touched."""
-        self.touched.update(what for kind, what in self.children.told() if kind == "touched")
+        told = [what for kind, what in self.children.told() if kind == "touched"]
+        self.touched.update(each for each in told if isinstance(each, str))
 
 
 class Credentials:

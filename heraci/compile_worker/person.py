@@ -44,6 +44,8 @@ class Person:
         """Give the names that the environ holds, and note what else is looked for in it."""
         for name in ("USER", "LOGNAME"):
             os.environ.setdefault(name, NAME)
+        if "platform" in sys.modules:
+            vars(sys.modules["platform"])["_uname_cache"] = None  # asked before anybody was named
         kind: Any = type(os.environ)
         original = kind.__getitem__
 

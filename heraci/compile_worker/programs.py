@@ -178,7 +178,9 @@ def _by_name(args: Any, words: list[str]) -> Any:
     name = os.path.basename(words[0]) if words else ""
     if name not in _CLUSTER_PROGRAMS or os.sep not in words[0]:
         return args
-    return name if isinstance(args, (str, bytes)) else [name, *list(args)[1:]]
+    if isinstance(args, (str, bytes)):
+        return os.fsdecode(args).replace(words[0], name, 1)
+    return [name, *list(args)[1:]] if isinstance(args, (list, tuple)) else name
 
 
 def _words(args: Any) -> Iterator[str]:

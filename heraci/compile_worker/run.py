@@ -42,7 +42,7 @@ from heraci.compile_worker.outside import (
 )
 from heraci.compile_worker.person import Person
 from heraci.compile_worker.programs import Programs
-from heraci.compile_worker.record import ARGO_KINDS, Record
+from heraci.compile_worker.record import ARGO_KINDS, Place, Record
 from heraci.compile_worker.rest import Rest
 
 
@@ -146,14 +146,14 @@ class Run:
             documents = self._finished()
         except BaseException as raised:
             error = self._failure(raised)
-        if self.collected.failure and error is None:
-            error = self._failure(*self.collected.failure)
         if error and self.service.calls and documents:
             # All that was sent is known in full; what the script meant to do next is not.
             error["severity"] = "warning"
             error["message"] += "\nIt was submitted before this happened and is kept as it was."
             self.record.findings.append(error)
             error = None
+        if self.collected.failure and error is None:
+            error = self._failure(*self.collected.failure)
         if error:  # which says so itself
             findings = self.record.findings
             findings[:] = [each for each in findings if each["rule"] != NETWORK_RULE]
@@ -382,7 +382,7 @@ class Run:
             return []
         return [each for each in frames if each.filename.startswith(self.record.prefix)]
 
-    def _failure(self, raised: BaseException, workflow: Any = None) -> dict[str, Any]:
+    def _failure(self, raised: BaseException, place: Place | None = None) -> dict[str, Any]:
         """Turn what ended the script into one finding at the author's own line."""
         if isinstance(raised, SyntaxError) and raised.filename:
             place = (raised.filename, raised.lineno or 1)
@@ -390,14 +390,11 @@ class Run:
             return self.record.finding("compile-failed", "error", message, place)
         inside = self._author_frames(raised)
         file, line = getattr(raised, "file", None), getattr(raised, "line", None)
-        found = None
         if file and line:  # an ExperimentError
-            found = (file, line)
+            place = (file, line)
         elif inside:
-            found = (inside[-1].filename, inside[-1].lineno or 1)
-        elif workflow is not None:
-            found = self.objects.place_of(workflow)
-        return self.record.finding("compile-failed", "error", self._described(raised), found)
+            place = (inside[-1].filename, inside[-1].lineno or 1)
+        return self.record.finding("compile-failed", "error", self._described(raised), place)
 
     def _described(self, raised: BaseException) -> str:
         if isinstance(raised, SystemExit):
