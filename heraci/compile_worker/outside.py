@@ -62,7 +62,10 @@ class Files:
             path = os.fsdecode(path)
         if not isinstance(path, str):
             return
-        full = os.path.normpath(path if path[:1] == "/" else os.path.join(os.getcwd(), path))
+        try:
+            full = os.path.normpath(path if path[:1] == "/" else os.path.join(os.getcwd(), path))
+        except OSError:  # the script has gone where nobody can say where that is
+            return
         if full.startswith(self.record.prefix):
             self._touch(full[len(self.record.prefix) :])
         elif full == self.record.root:

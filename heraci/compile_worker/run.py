@@ -176,7 +176,8 @@ class Run:
             returned = self._execute()
         except BaseException as raised:
             ended = raised
-        _finish()
+        if not isinstance(ended, Exception):  # else its threads may wait for what will not come
+            _finish()
         for each in (self.service, self.record, self.files, self.programs):
             each.told()
         if ended is not None and not self._ended_well(ended):
@@ -448,7 +449,7 @@ class Run:
             usage = getattr(raised, "code", None) == 2
             if usage or (len(sys.argv) == 1 and "sys.argv" in _text_of(self.record.entry)):
                 hints.append(f"It was given no arguments. {self._of_arguments()}")
-        if "no known parent package" in str(raised) and isinstance(raised, ImportError):
+        if isinstance(raised, ImportError) and "no known parent package" in str(raised):
             hints.append("Its folder is no package: give it an __init__.py, or import by name.")
         return "".join(f"\n{each}" for each in hints)
 
