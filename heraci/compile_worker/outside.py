@@ -7,6 +7,7 @@ import functools
 import importlib.abc
 import os
 import pathlib
+import posix
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from heraci.compile_worker.after_import import AfterImport
 from heraci.compile_worker.children import Children
 from heraci.compile_worker.record import Record
 
-_FOLDERS = ("os.listdir", "os.scandir", "os.chdir")
+_FOLDERS = ("os.listdir", "os.scandir")
 _REACHING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 NETWORK_RULE = "network-refused"
 OF_THE_NETWORK = (
@@ -170,6 +171,14 @@ class Network:
         raise PermissionError(f"heraci: network use is refused while compiling ({address})")
 
 
+def _is_there(path: Any) -> bool:
+    try:
+        posix.stat(path)  # the real one: ours notes what it is asked
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
 def watch_events(
     files: Files, credentials: Credentials, network: Network, hear: Callable[..., None]
 ) -> None:
@@ -182,6 +191,10 @@ def watch_events(
         if event == "open":
             files.note(args[0])
             credentials.supply(*args)
+        elif event == "os.chdir":
+            # Where it is there, nothing is lacking; asking where we are takes long far down.
+            if not _is_there(args[0]):
+                files.note(args[0])
         elif event in _FOLDERS:
             if sys._getframe(1).f_code.co_filename[:1] != "<":
                 files.note(args[0] if args[0] is not None else os.curdir)
