@@ -17,8 +17,8 @@ from heraci.errors import HeraciError, SettingsError
 def write(result: Bundle, folder: Path) -> None:
     """Write a bundle's folder: each file whole or not at all, its index last.
 
-    Files of experiments that are gone are removed, those of experiments that this run did not
-    compile are kept, and nothing else in the folder is touched.
+    Files of experiments that are gone or no longer compile are removed, those of experiments that
+    this run was not asked to compile are kept, and nothing else in the folder is touched.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

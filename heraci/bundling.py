@@ -210,6 +210,8 @@ def assemble(chosen: Chosen, outcomes: Outcomes | None, compared: Compared) -> B
         experiments.append(experiment)
         findings += found
     kept = {f"{each.name}.yaml" for each in chosen.everything}
+    if outcomes is not None:  # what no longer compiles must not look as if it did
+        kept -= {f"{each.name}.yaml" for each in experiments if not each.manifests}
     sources = {path for each in experiments for path in each.source_files} | {*SETTINGS_FILES}
     return Bundle(
         target=settings.target,

@@ -28,7 +28,12 @@ from heraci.compile_worker import PLACEHOLDER, PLACEHOLDER_SERVER, PLACEHOLDER_T
 from heraci.compile_workers import Ended, Limits, Task, Workers
 
 KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
-_MOST_ROUNDS = 6
+_MOST_ROUNDS = 8
+# What faulthandler writes.
+_STACK = re.compile(r"^(?:Stack|Current thread) .*\n(?:  File .*\n?)+", re.MULTILINE)
+_STACK_LINE = re.compile(r'^  File "(.*)", line (\d{1,6}) in ', re.MULTILINE)
+# What Python says of a relative import outside of a package.
+_RELATIVE = ("no known parent package", "beyond top-level package")
 _LONGEST_MESSAGE = 20_000
 _PLACEHOLDER_KUBECONFIG = f"""\
 apiVersion: v1
@@ -227,8 +232,9 @@ class Compiler:
             for task, ended in self._workers.run(next_task):
                 attempt = running.pop(task.label)
                 ended = _checked(ended)
-                if missing := attempt.missing(ended):
-                    attempts.appendleft(attempt.with_files(missing))
+                again = attempt.with_files(ended) or attempt.elsewhere(ended)
+                if again is not None:
+                    attempts.appendleft(again)
                     continue
                 outcome = self._outcome(attempt, ended)
                 if attempt.cacheable(ended):
@@ -243,8 +249,11 @@ class Compiler:
         reader = _Reader(request, self._secrets)
         if ended.result is None:
             message = ended.failure or "ended without a result: the script ended its own process"
-            finding = _finding(request, "compile-failed", _with_log(message, ended.log))
-            return replace(_failed(request, finding), log=ended.log)
+            place, log = _stopped_at(ended.log, request.tree.files)
+            finding = _finding(request, "compile-failed", _with_log(message, log))
+            if place:
+                finding = replace(finding, file=place[0], line=place[1])
+            return replace(_failed(request, finding), log=log)
         try:
             outcome = reader.read(ended.result, ended.log)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -262,23 +271,88 @@ def _holds_in(tree: Tree) -> Callable[[str, Mapping[str, str]], bool]:
     return lambda _, extra: all(_identity(tree, path) == each for path, each in extra.items())
 
 
+@dataclass(frozen=True)
+class _Manner:
+    """How an author runs a script: in which folder, and as what; `tried` is what others touched."""
+
+    folder: str
+    module: str | None
+    search: tuple[str, ...]
+    tried: frozenset[str] = frozenset()
+
+
 class _Attempt:
     """One run of a request, with the files that are staged for it."""
 
     def __init__(
-        self, request: Request, environment: Environment, more: Sequence[str] = (), round_: int = 0
+        self,
+        request: Request,
+        environment: Environment,
+        *,
+        more: Sequence[str] = (),
+        round_: int = 0,
+        manner: _Manner | None = None,
     ) -> None:
         self.request = request
         self.environment = environment
         self.more = tuple(more)
         self.round = round_
+        self.manner = manner or _usual_manner(request)
         every = request.tree.files if request.whole_tree else (*request.files, *self.more)
         self.staged = {path for path in every if request.tree.locate(path)}
         self.key = _key(request, environment)
 
-    def with_files(self, more: Iterable[str]) -> _Attempt:
-        more = (*self.more, *more)
-        return _Attempt(self.request, self.environment, more, self.round + 1)
+    def with_files(self, ended: Ended) -> _Attempt | None:
+        """Give the next attempt, with the files that this one lacked; None where it had them."""
+        missing = self.missing(ended)
+        return self._again(more=(*self.more, *missing)) if missing else None
+
+    def elsewhere(self, ended: Ended) -> _Attempt | None:
+        """Give the attempt to run it as its author may do, where this one failed for its manner.
+
+        From another folder, where what it looked for in vain lies; as a module, where it imports
+        relatively without being in a package.
+        """
+        error = (ended.result or {}).get("error")
+        if not error or self.round >= _MOST_ROUNDS:
+            return None
+        usual, own = _usual_manner(self.request), dirname(self.request.path)
+        tried = self.manner.tried | self._touched(ended)
+        if any(each in str(error.get("message")) for each in _RELATIVE):
+            module = self.request.path.removesuffix(".py").replace("/", ".")
+            manner = replace(self.manner, module=module, search=("",), tried=tried)
+            return self._again(manner=manner) if self.manner.search != ("",) else None
+        if self.manner.folder != usual.folder or not own:
+            return None
+        tree: Any = self.request.tree
+        known = _children(tree)
+        absent = [
+            path[len(own) + 1 :]
+            for path in tried
+            if path.startswith(own + "/") and path not in tree.files and path not in known
+        ]
+        folder = dirname(own)
+        while True:
+            found = [f"{folder}/{path}" if folder else path for path in absent]
+            if any(path in tree.files or path in known for path in found):
+                return self._again(manner=replace(self.manner, folder=folder, tried=tried))
+            if not folder:
+                return None
+            folder = dirname(folder)
+
+    def _again(
+        self, *, more: Sequence[str] | None = None, manner: _Manner | None = None
+    ) -> _Attempt:
+        return _Attempt(
+            self.request,
+            self.environment,
+            more=self.more if more is None else more,
+            round_=self.round + 1,
+            manner=manner or self.manner,
+        )
+
+    def _touched(self, ended: Ended) -> set[str]:
+        return set((ended.result or {}).get("touched") or ()) | self.manner.tried
 
     def task(self, label: str, authors: Path) -> Task:
         request = self.request
@@ -290,14 +364,14 @@ class _Attempt:
             python = self.environment.python or self.environment.own_python
             worker = str(Path(__file__).with_name("compile_worker") / "__main__.py")
             command = [str(python), "-s", worker, "3", "4"]
-        package = _package_root(request.path, tree.files)
         last = [each for each in (request.experiments_dir, "") if each in ("", *_folders(staged))]
         job = {
             "name": request.name,
             "path": request.path,
+            "folder": self.manner.folder,
             "function": request.function,
-            "module": _module(request.path, package),
-            "search": [package] if package != dirname(request.path) else [],
+            "module": self.manner.module,
+            "search": list(self.manner.search),
             "search_last": last,
             "arguments": dict(request.arguments),
             "inputs": dict(request.inputs),
@@ -348,15 +422,22 @@ class _Attempt:
 
     def extra(self, ended: Ended) -> dict[str, str]:
         """Give what it touched beyond the files of its key, there or not, with identities."""
-        touched = (ended.result or {}).get("touched") or []
         known = set(self.request.files)
         tree = self.request.tree
-        return {path: _identity(tree, path) for path in touched if path not in known}
+        return {path: _identity(tree, path) for path in self._touched(ended) - known}
 
     def sources(self, ended: Ended) -> tuple[str, ...]:
-        touched = set((ended.result or {}).get("touched") or [])
+        touched = self._touched(ended)
         python = {path for path in self.request.files if path.endswith(".py")}
         return tuple(sorted((touched | python) & self.staged))
+
+
+def _usual_manner(request: Request) -> _Manner:
+    """Give the way in which most authors run a script: in its own folder."""
+    own = dirname(request.path)
+    package = _package_root(request.path, request.tree.files)
+    search = (package,) if package != own else ()
+    return _Manner(folder=own, module=_module(request.path, package), search=search)
 
 
 class _Reader:
@@ -547,6 +628,16 @@ def _with_log(message: str, log: str) -> str:
     return message + "\nIt printed last:\n" + "\n".join(f"  {line[:300]}" for line in lines)
 
 
+def _stopped_at(log: str, files: Mapping[str, str]) -> tuple[tuple[str, int] | None, str]:
+    """Find the author's line in the stack that a worker writes before it is ended; cut it out."""
+    stack = _STACK.search(log)
+    if stack is None:
+        return None, log
+    lines = ((found[1], int(found[2])) for found in _STACK_LINE.finditer(stack[0]))
+    place = next((each for each in lines if each[0] in files), None)
+    return place, log.replace(stack[0], "")
+
+
 def _preserve(outcome: Outcome) -> str:
     """Write an outcome for the cache."""
     manifests = [plain(each) for each in outcome.manifests]
@@ -679,7 +770,7 @@ def _own_versions() -> tuple[str, ...]:
     """Give what of heraci itself decides the bytes: its worker, its author classes, its Hera."""
     folder = Path(__file__).parent
     own = hashlib.sha256()
-    worker = sorted((folder / "compile_worker").glob("*.py"))
+    worker = sorted((folder / "compile_worker").rglob("*.py"))
     for file in (*worker, folder / "experiment.py", folder / "document.py", folder / "compile.py"):
         own.update(file.read_bytes())
     return (own.hexdigest(), platform.python_version(), metadata.version("hera"))

@@ -173,11 +173,16 @@ class Server:
                     self.ended[found[0]] = found[1]
 
     def end_late(self) -> None:
+        """End workers whose time is over; a moment before, they say on which line they are."""
         now = time.monotonic()
         for pid, worker in self.running.items():
-            if worker.deadline <= now and not worker.fate:
-                worker.fate = "timeout"
+            if worker.deadline > now or worker.fate not in (None, "timeout"):
+                continue
+            if worker.fate:
                 _kill(pid)
+            else:
+                worker.fate, worker.deadline = "timeout", now + _CALM
+                _signal(pid, signal.SIGUSR2)
 
     def end_greedy(self) -> None:
         """End workers that fill their folder; those that take a moment only are not looked at."""
@@ -337,8 +342,12 @@ def _become(request: dict[str, Any], result: int, log: int) -> NoReturn:
 
 
 def _kill(pid: int) -> None:
+    _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def _kill_group(pid: int) -> None:

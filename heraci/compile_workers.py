@@ -247,8 +247,8 @@ class Workers:
             result = json.loads(text) if text else None
         except (OSError, ValueError, RecursionError) as error:
             failure = failure or f"its result cannot be read: {error}"
-        if not isinstance(result, dict):
-            result = None
+        if not isinstance(result, dict) or answer.get("reason"):
+            result = None  # asked for its line, it may have gone on
         if task.keep and failure is None:
             failure = _keep(place / task.keep[0], task.keep[1])
         remove_tree(str(place))

@@ -18,3 +18,5 @@ ENCODED_PLACEHOLDER = base64.b64encode(PLACEHOLDER.encode()).decode()
 PLACEHOLDER_SERVER = "https://argo.invalid"
 # What stands in a manifest for the folder that the experiment was compiled in.
 ROOT_MARKER = "/heraci-repository"
+# What git is said to answer when a script asks for the commit; heraci.COMMIT, for all Pythons.
+COMMIT = "heraci-commit-marker-replaced-by-the-sha"

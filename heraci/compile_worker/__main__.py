@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import sys
+import types
+from typing import Any
 
 
 def main() -> None:
@@ -19,6 +21,16 @@ def main() -> None:
     run = Run()
     run.install()
     send(sink, run.result(job))
+
+
+def follow(job: dict[str, Any]) -> None:
+    """Watch this Python, which an experiment has started, as its worker watches the experiment."""
+    _make_importable(job.get("authors"))
+    if importlib.util.find_spec("heraci") is None:  # another Python than the experiment's
+        sys.modules["heraci"] = types.ModuleType("heraci")
+    from heraci.compile_worker.run import Run
+
+    Run().follow(job)
 
 
 def _make_importable(authors: str | None) -> None:

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from heraci.compile_worker import ENCODED_PLACEHOLDER, PLACEHOLDER, PLACEHOLDER_SERVER, ROOT_MARKER
+from heraci.compile_worker import (
+    COMMIT,
+    ENCODED_PLACEHOLDER,
+    PLACEHOLDER,
+    PLACEHOLDER_SERVER,
+    ROOT_MARKER,
+)
+from heraci.compile_worker.clock import Clock
 from heraci.compile_worker.hera_objects import Objects
-from heraci.compile_worker.hera_service import Call, Service
-from heraci.compile_worker.record import Record
+from heraci.compile_worker.hera_service import Call, Service, as_json
+from heraci.compile_worker.record import ARGO_KINDS, Place, Record
 from heraci.compile_worker.scripts import line_of, unbound_names
 
 _PYTHON = re.compile(r"(^|/)(python|pypy)[\d.]*$")
+_PIECE = re.compile(r"heraci-(c(o(m(m(it?)?)?)?)?)?(?![a-z])")
 _FIELD_WARNING = re.compile(r"field_name='(\w+)', input_value=(.*?), input_type=")
 
 
 class Documents:
     """The documents of one run, in the order in which their workflows were made."""
 
-    def __init__(self, record: Record, objects: Objects, service: Service) -> None:
+    def __init__(self, record: Record, objects: Objects, service: Service, clock: Clock) -> None:
         self.record = record
+        self.clock = clock
         self.objects = objects
         self.service = service
         self.found: list[dict[str, Any]] = []
-        self.failure: tuple[BaseException, Any] | None = None  # an exception, and whose it was
+        self.failure: tuple[BaseException, Place | None] | None = None  # an exception, and where
 
     def forget(self) -> None:
         """Begin anew, after what only warmed Hera up."""
@@ -59,6 +67,7 @@ class Documents:
             order = next((n for n, each in workflows if each is call.owner), order)
             sources = self.objects.sources(call.owner) or sources
         self._report_warnings(call.warned, call.owner)
+        _name_kind(call.document, call.owner)
         self.found.append({"document": call.document, "sources": sources, "order": order})
 
     def _take(self, order: int, workflow: Any) -> None:
@@ -66,10 +75,11 @@ class Documents:
         try:
             document = workflow.to_dict()
         except Exception as error:  # another workflow of the script may be right
-            self.failure = self.failure or (error, workflow)
+            self.failure = self.failure or (error, self.objects.place_of(workflow))
             return
         sources = self.objects.sources(workflow)
         self._report_warnings(self.record.warned, workflow)
+        _name_kind(document, workflow)
         spec = document.get("spec") or {}
         content = spec.get("workflowSpec", spec)
         if "templates" in content or "workflowTemplateRef" in content:
@@ -111,7 +121,13 @@ class Documents:
         """Drop what is there twice, take out what heraci put in, and check what remains."""
         result: list[dict[str, Any]] = []
         for each in self.found:
-            document, text = self._plain(each["document"], module)
+            try:
+                document, text = self._plain(each["document"], module)
+                text.encode()
+            except (TypeError, ValueError, RecursionError) as error:  # NaN, half a character
+                told = ValueError(f"the manifest cannot be written: {error}")
+                self.failure = self.failure or (told, self.record.unshown(each["sources"].get("")))
+                continue
             if any(document == other["document"] for other in result):
                 continue
             self._check_text(text, each["sources"].get(""))
@@ -123,11 +139,11 @@ class Documents:
         """Give a document of plain data without what is heraci's own, and as a text."""
         odd: list[Any] = []
 
-        def as_json(value: Any) -> Any:
+        def as_plain(value: Any) -> Any:
             odd.append(value)
-            return _as_json(value)
+            return as_json(value)
 
-        written = json.dumps(document, default=as_json, ensure_ascii=False)
+        written = json.dumps(document, default=as_plain, ensure_ascii=False, allow_nan=False)
         text = written.replace(self.record.root, ROOT_MARKER)
         # What runs in the pod is named as `python -m` would; Hera before 5.17 says __main__.
         text = text.replace('"__main__:', f'"{module}:')
@@ -155,25 +171,35 @@ class Documents:
         if PLACEHOLDER_SERVER in text:
             message = f"the manifest holds {PLACEHOLDER_SERVER}: set argo-server for the target"
             self.record.find("placeholder-in-manifest", "warning", message, place)
+        if "heraci-" in text and self.asked_commit and _PIECE.search(text.replace(COMMIT, "")):
+            message = (
+                "the manifest holds a piece of the commit. git answers with a marker while "
+                "compiling, and heraci puts the whole SHA in its place: use it whole."
+            )
+            self.record.find("piece-of-the-commit", "error", message, place)
         self._check_time(text, source)
+
+    @property
+    def asked_commit(self) -> bool:
+        """Tell whether the script was told the commit's marker instead of the commit."""
+        return any(kind == "git" for kind, _ in self.record.children.told())
 
     def _check_time(self, text: str, source: str | None) -> None:
         """Warn of the time of day in a manifest: each compilation then gives another one."""
-        now = dt.datetime.now()  # noqa: DTZ005 - it is what the script would have asked for
-        told = (now.strftime(each) for each in ("%Y%m%d", "%Y-%m-%d"))
-        found = next((each for each in told if each in text), None)
-        hours = str(int(now.timestamp() // 10000))
-        if found is None and hours in text:  # seconds since 1970
-            seconds = re.search(rf"\b{hours}\d{{4}}\b", text)
-            found = seconds and seconds[0]
+        found = self.clock.found_in(text)
         if found is None:
             return
         with open(self.record.entry, encoding="utf-8", errors="replace") as file:
             if found in file.read():
                 return
+        what = (
+            "so that each compilation differs from the last"
+            if not self.clock.is_pinned
+            else "and the clock of a script is the same in each compilation, so it is not the day"
+        )
         message = (
-            f"the manifest holds the time at which it was compiled ({found}), so that each "
-            "compilation differs from the last. heraci names what it submits by the commit."
+            f"the manifest holds the time at which it was compiled ({found}), {what}. heraci names "
+            "what it submits by the commit; the time of the run is {{workflow.creationTimestamp}}."
         )
         self.record.find("time-in-manifest", "warning", message, self.record.unshown(source))
 
@@ -197,6 +223,13 @@ class Documents:
                 self.record.find("name-not-in-pod", "error", message, line_of(place, unbound))
 
 
+def _name_kind(document: dict[str, Any], workflow: Any) -> None:
+    """Name the kind as Argo does: Hera takes that of an author's subclass."""
+    kinds = [each.__name__ for each in type(workflow).__mro__ if each.__name__ in ARGO_KINDS]
+    if kinds and document.get("kind") not in ARGO_KINDS:
+        document["kind"] = kinds[0]
+
+
 def _drop_unset(document: dict[str, Any]) -> None:
     """Take out what stands for a setting that the target decides when heraci submits."""
     metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
@@ -210,16 +243,3 @@ def _drop_unset(document: dict[str, Any]) -> None:
 def _templates(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     spec = document.get("spec") or {}
     yield from (spec.get("workflowSpec") or spec).get("templates") or ()
-
-
-def _as_json(value: Any) -> Any:
-    """Write what JSON does not know as Hera's own YAML would."""
-    for attribute in ("value", "isoformat", "root", "__root__"):
-        found = getattr(value, attribute, None)
-        if found is not None:
-            return found() if callable(found) else found
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if isinstance(value, bytes):
-        return value.decode()
-    raise TypeError(f"{value!r} cannot stand in a manifest")

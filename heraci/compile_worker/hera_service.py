@@ -6,6 +6,7 @@ import copy
 import functools
 import importlib
 import inspect
+import json
 import sys
 import threading
 import uuid
@@ -15,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from heraci.compile_worker import PLACEHOLDER, PLACEHOLDER_SERVER, PLACEHOLDER_TOKEN
-from heraci.compile_worker.record import Place, Record
+from heraci.compile_worker.record import ARGO_KINDS, Place, Record
 
 _CARRIERS = ("workflow", "template", "cron_workflow")
 _CHANGING = ("delete", "stop", "terminate", "suspend", "resume", "retry", "resubmit", "set")
@@ -113,7 +114,7 @@ class Service:
             self.record.find("not-sent", "notice", message, self.record.caller())
         request = values.get("req")
         if name == "submit_workflow" and request is not None:
-            self._record_submission(request, values)
+            self.submit(request, values)
             return None
         for field in _CARRIERS:
             model = getattr(request, field, None)
@@ -136,10 +137,24 @@ class Service:
         with self.lock:
             self.record.warned.clear()
             document = _to_dict(content)
+            kind = type(content).__name__
+            if kind in ARGO_KINDS:  # the server knows what is sent to it by the address
+                document = {**_of_kind(kind), **document}
             place, order = self.record.caller(), len(self.workflows)
             self.calls.append(Call(document, owner, place, order, list(self.record.warned)))
+            if self.record.children.is_one():
+                document = json.loads(json.dumps(document, default=as_json))
+                told = {"document": document, "at": self.record.shown(place)}
+                self.record.children.tell("call", told)
 
-    def _record_submission(self, request: Any, values: dict[str, Any]) -> None:
+    def told(self) -> None:
+        """Take what the children have sent."""
+        for kind, what in self.record.children.told():
+            if kind == "call":
+                place, order = self.record.unshown(what["at"]), len(self.workflows)
+                self.calls.append(Call(what["document"], None, place, order, []))
+
+    def submit(self, request: Any, values: dict[str, Any]) -> None:
         """Turn the submission of a template that is on the cluster into one that refers to it."""
         name = getattr(request, "resource_name", None) or ""
         kind = (getattr(request, "resource_kind", None) or "").lower()
@@ -256,6 +271,23 @@ class Service:
         return wait_async
 
 
+def _of_kind(kind: str) -> dict[str, str]:
+    return {"apiVersion": "argoproj.io/v1alpha1", "kind": kind}
+
+
+def as_json(value: Any) -> Any:
+    """Write what JSON does not know as Hera's own YAML would."""
+    for attribute in ("value", "isoformat", "root", "__root__"):
+        found = getattr(value, attribute, None)
+        if found is not None:
+            return found() if callable(found) else found
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, bytes):
+        return value.decode()
+    raise TypeError(f"{value!r} cannot stand in a manifest")
+
+
 def _to_dict(content: Any) -> Any:
     if isinstance(content, dict):
         return copy.deepcopy(content)
@@ -328,8 +360,7 @@ def _submission(name: str, kind: str, namespace: str | None, options: Any) -> di
         if told:
             metadata[field] = _pairs(told.split(","))
     return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
+        **_of_kind("Workflow"),
         "metadata": metadata,
         "spec": spec,
     }

@@ -1,51 +1,61 @@
-"""Watches a script's way outside: files, the network, the clock, the terminal, other programs."""
+"""Watches a script's way outside: files, credentials among them, and the network."""
 
 from __future__ import annotations
 
-import builtins
+import contextlib
 import functools
 import importlib.abc
 import os
 import pathlib
+import posix
 import re
-import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from heraci.compile_worker import PLACEHOLDER, PLACEHOLDER_TOKEN
+from heraci.compile_worker import PLACEHOLDER_TOKEN
 from heraci.compile_worker.after_import import AfterImport
+from heraci.compile_worker.children import Children
 from heraci.compile_worker.record import Record
 
+_FOLDERS = ("os.listdir", "os.scandir")
 _REACHING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
-_CLUSTER_PROGRAMS = ("argo", "kubectl", "oc", "helm", "argocd")
+NETWORK_RULE = "network-refused"
+OF_THE_NETWORK = (
+    "Read what it needs from a file of the repository, or set allow-network = true for this "
+    "experiment in heraci.toml."
+)
+_CREDENTIAL = re.compile(r"token|secret|passw|credential|kubeconfig|^config$", re.IGNORECASE)
 
 
 class Files:
     """Notes each path of the repository that is opened, listed or looked for."""
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
+    def __init__(self, record: Record, children: Children) -> None:
+        self.record, self.children = record, children
         self.touched: set[str] = set()
 
     def watch(self) -> None:
         """Look at what is asked of the file system."""
-        original = os.stat
+        accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 and before
+        for name in ("stat", "lstat", "access"):
+            watched = self._watched(getattr(os, name))
+            setattr(os, name, watched)
+            if accessor is not None and name != "access":
+                setattr(accessor, name, staticmethod(watched))
+        sys.meta_path.append(_Nowhere(self.note))
+
+    def _watched(self, original: Any) -> Any:
         note = self.note
 
         @functools.wraps(original)
-        def stat(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        def ask(path: Any, *args: Any, **options: Any) -> Any:
             if not isinstance(path, int):
                 note(os.fspath(path))
             return original(path, *args, **options)
 
-        os.stat = stat
-        accessor: Any = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 and before
-        if accessor is not None:
-            accessor.stat = staticmethod(stat)
-        sys.meta_path.append(_Nowhere(note))
+        return ask
 
     def note(self, path: Any) -> None:
         """Note a path, relative ones as the script sees them."""
@@ -53,11 +63,58 @@ class Files:
             path = os.fsdecode(path)
         if not isinstance(path, str):
             return
-        full = os.path.normpath(path if path[:1] == "/" else os.path.join(os.getcwd(), path))
+        try:
+            full = os.path.normpath(path if path[:1] == "/" else os.path.join(os.getcwd(), path))
+        except OSError:  # the script has gone where nobody can say where that is
+            return
         if full.startswith(self.record.prefix):
-            self.touched.add(full[len(self.record.prefix) :])
+            self._touch(full[len(self.record.prefix) :])
         elif full == self.record.root:
-            self.touched.add("")
+            self._touch("")
+
+    def _touch(self, path: str) -> None:
+        if path not in self.touched:
+            self.touched.add(path)
+            self.children.tell("touched", path)
+
+    def told(self) -> None:
+        """Take what the children have touched."""
+        told = [what for kind, what in self.children.told() if kind == "touched"]
+        self.touched.update(each for each in told if isinstance(each, str))
+
+
+class Credentials:
+    """Puts a placeholder where a script reads a token or a kubeconfig that is not there."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def supply(self, path: Any, mode: Any, flags: Any) -> None:
+        """Write what is about to be read, if it is called like a credential and is not there."""
+        if not isinstance(path, str) or not _CREDENTIAL.search(os.path.basename(path)):
+            return
+        reads = mode[:1] == "r" and "+" not in mode if isinstance(mode, str) else not flags & 3
+        full, home = os.path.abspath(path), os.path.join(os.path.expanduser("~"), "")
+        if not reads or not full.startswith((home, self.record.prefix)) or os.path.lexists(full):
+            return
+        if full.startswith(self.record.prefix) and not _is_text(full):
+            return
+        text = PLACEHOLDER_TOKEN + "\n"
+        if full.endswith(("kubeconfig", os.path.join(".kube", "config"))):
+            with contextlib.suppress(OSError), open(os.environ.get("KUBECONFIG", "")) as file:
+                text = file.read()
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, "x", encoding="utf-8") as file:
+                file.write(text)
+            shown = full.replace(home, "~/").replace(self.record.prefix, "")
+            message = f"reads {shown}, which is not there while compiling: it gets a placeholder"
+            self.record.find("placeholder", "notice", message, self.record.caller())
+
+
+def _is_text(path: str) -> bool:
+    """Tell whether a name may be that of a file with a token: neither code nor a configuration."""
+    return os.path.splitext(path)[1] in ("", ".txt", ".token", ".secret")
 
 
 class _Nowhere(importlib.abc.MetaPathFinder):
@@ -80,142 +137,73 @@ class Network:
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self.is_refused = False
+        self.refused = ""  # what was tried last
+
+    def install(self, after_import: AfterImport) -> None:
+        """Look at addresses before they are: a name that leads nowhere is no event of Python's."""
+        after_import.watch("socket", self._watch)
+
+    def _watch(self, module: Any) -> None:
+        for name in ("connect", "connect_ex"):
+            original = getattr(module.socket, name)
+
+            @functools.wraps(original)
+            def connect(made: Any, address: Any, original: Any = original) -> Any:
+                self.refuse("socket.connect", (made, address))
+                return original(made, address)
+
+            setattr(module.socket, name, connect)
 
     def refuse(self, event: str, args: tuple[Any, ...]) -> None:
         """Note who tried to reach what, and stop that."""
+        if not self.is_refused:
+            return
         address = args[1] if event in ("socket.connect", "socket.sendto") else args[0]
         if isinstance(address, tuple):
             address = ":".join(str(each) for each in address[:2])
         elif event == "socket.connect":
             return  # a path: what the processes of a pool talk over
-        message = (
-            f"tried to reach {address} while compiling. Read what it needs from a file of the "
-            "repository, or set allow-network = true for this experiment in heraci.toml."
+        self.refused = f"tried to reach {address} while compiling"
+        self.record.find(
+            NETWORK_RULE, "error", f"{self.refused}. {OF_THE_NETWORK}", self.record.caller()
         )
-        self.record.find("network-refused", "error", message, self.record.caller())
         raise PermissionError(f"heraci: network use is refused while compiling ({address})")
 
 
-def watch_events(files: Files, network: Network | None) -> None:
-    """Hear of what Python's own audit events tell, for as long as this process lives."""
+def _is_there(path: Any) -> bool:
+    try:
+        posix.stat(path)  # the real one: ours notes what it is asked
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def watch_events(
+    files: Files, credentials: Credentials, network: Network, hear: Callable[..., None]
+) -> None:
+    """Hear of what Python's own audit events tell, for as long as this process lives.
+
+    `hear` is told of all that is neither of files nor of the network.
+    """
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event in ("open", "os.listdir", "os.scandir"):
-            if event == "open" or sys._getframe(1).f_code.co_filename[:1] != "<":
+        if event == "open":
+            files.note(args[0])
+            credentials.supply(*args)
+        elif event == "os.chdir":
+            # Where it is there, nothing is lacking; asking where we are takes long far down.
+            if not _is_there(args[0]):
+                files.note(args[0])
+        elif event in _FOLDERS:
+            if sys._getframe(1).f_code.co_filename[:1] != "<":
                 files.note(args[0] if args[0] is not None else os.curdir)
-        elif network is not None and event in _REACHING:
+        elif event in _REACHING:
             network.refuse(event, args)
+        elif event[:3] == "os.":
+            hear(event, args)
 
     sys.addaudithook(hook)
-
-
-class Clock:
-    """Lets the time that a script sleeps pass at once: what it waits for was never started."""
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-        self.is_running = False  # the process that workers are forked from sleeps in earnest
-
-    def install(self, after_import: AfterImport) -> None:
-        """Replace sleeping, and the clocks by which a loop would see that no time has passed."""
-        doze = time.sleep
-
-        @functools.wraps(doze)
-        def sleep(seconds: float) -> None:
-            if self.is_running:
-                self.slept += max(0.0, seconds)
-            doze(0 if self.is_running else seconds)
-
-        time.sleep = sleep  # type: ignore[assignment]
-        for name in ("time", "monotonic", "perf_counter"):
-            self._watch_clock(name)
-        after_import.watch("asyncio", self._watch_asyncio)
-
-    def _watch_asyncio(self, module: Any) -> None:
-        relax = module.sleep
-
-        @functools.wraps(relax)
-        async def sleep(delay: float, result: Any = None) -> Any:
-            self.slept += max(0.0, delay)
-            return await relax(0, result)
-
-        module.sleep = module.tasks.sleep = sleep
-
-    def _watch_clock(self, name: str) -> None:
-        read, read_ns = getattr(time, name), getattr(time, name + "_ns")
-        later = functools.wraps(read)(lambda: read() + self.slept)
-        later_ns = functools.wraps(read_ns)(lambda: read_ns() + int(self.slept * 1e9))
-        setattr(time, name, later)
-        setattr(time, name + "_ns", later_ns)
-
-
-class Terminal:
-    """Answers what a script asks of the person who started it."""
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-
-    def install(self, after_import: AfterImport) -> None:
-        """Stand where a person would type."""
-        after_import.watch("getpass", self._watch_passwords)
-        builtins.input = self.answer
-
-    def answer(self, prompt: object = "") -> str:
-        """Confirm what is to be confirmed, and take the default of everything else."""
-        text = str(prompt)
-        sys.stdout.write(text + "\n")
-        confirms = re.search(r"\by(es)?\s*[/|,]\s*no?\b", text, re.IGNORECASE)
-        answer = "y" if confirms else ""
-        message = f"asks {text!r} on the terminal; while compiling, the answer is {answer!r}"
-        self.record.find("input", "notice", message, self.record.caller())
-        return answer
-
-    def _watch_passwords(self, module: Any) -> None:
-        def getpass(*args: Any, **options: Any) -> str:
-            return PLACEHOLDER
-
-        module.getpass = getpass
-
-
-class Programs:
-    """Starts no program that talks to a cluster; a harmless one stands in for it."""
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-
-    def install(self, after_import: AfterImport) -> None:
-        """Look at each program that a script starts."""
-        after_import.watch("subprocess", self._watch)
-
-    def _watch(self, module: ModuleType) -> None:
-        popen: Any = module.Popen
-        original = popen.__init__
-
-        @functools.wraps(original)
-        def start(process: Any, args: Any, *rest: Any, **options: Any) -> None:
-            original(process, self.stand_in(args) or args, *rest, **options)
-
-        popen.__init__ = start
-
-    def stand_in(self, args: Any) -> Any:
-        """Give what is started instead, in the form of the command; None to leave it as it is."""
-        words = list(_words(args))
-        if not words or os.path.basename(words[0]) not in _CLUSTER_PROGRAMS:
-            return None
-        message = f"{' '.join(words)} is not started while compiling"
-        self.record.find("not-sent", "notice", message, self.record.caller())
-        harmless = ["echo", PLACEHOLDER_TOKEN] if "token" in words else ["true"]
-        return " ".join(harmless) if isinstance(args, (str, bytes)) else harmless
-
-
-def _words(args: Any) -> Iterator[str]:
-    if isinstance(args, (str, bytes)):
-        try:
-            args = shlex.split(os.fsdecode(args))
-        except ValueError:
-            args = ()
-    for each in args if isinstance(args, (list, tuple)) else (args,):
-        yield os.fsdecode(each)
 
 
 def sort_listings() -> None:

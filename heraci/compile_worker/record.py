@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from heraci.compile_worker import PLACEHOLDER
+from heraci.compile_worker.children import Children
 
 # A file, by its full path, and a line of it.
 Place = tuple[str, int]
@@ -23,7 +24,8 @@ _WITHOUT_NAMESPACE = (
 class Record:
     """Findings and requirements of one experiment, and where in its files they belong."""
 
-    def __init__(self) -> None:
+    def __init__(self, children: Children) -> None:
+        self.children = children
         self.path = ""
         self.root = self.entry = os.sep + "nowhere"
         self.prefix = self.root + os.sep
@@ -82,6 +84,15 @@ class Record:
         finding = self.finding(rule, severity, message, place)
         if finding not in self.findings:
             self.findings.append(finding)
+            self.children.tell("finding", finding)
+
+    def told(self) -> None:
+        """Take what the children have found out."""
+        for kind, what in self.children.told():
+            if kind == "finding" and what not in self.findings:
+                self.findings.append(what)
+            elif kind == "requirement" and what not in self.requirements:
+                self.requirements.append(what)
 
     def require(
         self, kind: str | None, name: Any, namespace: Any, place: Place | None, key: Any = None
@@ -104,3 +115,4 @@ class Record:
             self.requirements.append(each)
         if key is not None and str(key) not in each["keys"]:
             each["keys"].append(str(key))
+        self.children.tell("requirement", each)

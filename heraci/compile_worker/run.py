@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import builtins
+import contextlib
+import faulthandler
 import functools
 import importlib
 import importlib.machinery
@@ -11,7 +14,9 @@ import inspect
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 import types
 import warnings
@@ -20,20 +25,25 @@ from typing import Any
 from heraci.compile_worker import randomness
 from heraci.compile_worker.after_import import AfterImport
 from heraci.compile_worker.arguments import Arguments
+from heraci.compile_worker.children import Children
+from heraci.compile_worker.clock import Clock
 from heraci.compile_worker.documents import Documents
 from heraci.compile_worker.hera_objects import Fields, Objects, Templates
 from heraci.compile_worker.hera_service import Service
 from heraci.compile_worker.kubernetes_answers import Cluster
 from heraci.compile_worker.outside import (
-    Clock,
+    NETWORK_RULE,
+    OF_THE_NETWORK,
+    Credentials,
     Files,
     Network,
-    Programs,
-    Terminal,
     sort_listings,
     watch_events,
 )
-from heraci.compile_worker.record import ARGO_KINDS, Record
+from heraci.compile_worker.person import Person
+from heraci.compile_worker.programs import Programs
+from heraci.compile_worker.record import ARGO_KINDS, Place, Record
+from heraci.compile_worker.rest import Rest
 
 
 class Run:
@@ -43,12 +53,12 @@ class Run:
     from; `result` runs the job and gives what it built.
 
     `job` holds: `root` (the staged copy of the repository), `path` (the entry, relative to it),
-    `name`, `function` (call this instead of running the file as `__main__`), `module` (the entry's
-    dotted name where its folder is a package), `search` and `search_last` (folders of the
-    repository that imports may need, before and behind installed packages), `arguments` (for an
-    author's own parser; `argv` is the whole command line), `inputs`, `environment` and
-    `own_environment` (resolved values), `others` (entry files of other experiments),
-    `pin_randomness`, `allow_network`.
+    `name`, `folder` (the working folder in it), `function` (call this instead of running the file
+    as `__main__`), `module` (the entry's dotted name where its folder is a package), `search` and
+    `search_last` (folders of the repository that imports may need, before and behind installed
+    packages), `arguments` (for an author's own parser; `argv` is the whole command line),
+    `inputs`, `environment` and `own_environment` (resolved values), `others` (entry files of other
+    experiments), `pin_randomness`, `allow_network`.
 
     The result holds: `documents` (each with `document`, `sources`, `order`), `requirements`,
     `findings`, `touched` (paths of the repository that were opened, listed or looked for), `hera`
@@ -57,43 +67,59 @@ class Run:
 
     def __init__(self) -> None:
         self.job: dict[str, Any] = {}
-        self.record = Record()
+        self.children = Children()
+        self.record = Record(self.children)
         self.after_import = AfterImport()
         self.arguments = Arguments()
-        self.files = Files(self.record)
+        self.files = Files(self.record, self.children)
+        self.network = Network(self.record)
+        self.programs = Programs(self.record, self.files, self.children)
+        self.person = Person(self.record)
         self.objects = Objects(self.record)
         self.service = Service(self.record, self.objects.workflows)
         self.clock = Clock()
         self.cluster = Cluster(self.record, self.service.note)
-        self.collected = Documents(self.record, self.objects, self.service)
+        self.rest = Rest(self.record, self.service.note, self.service.submit)
+        self.collected = Documents(self.record, self.objects, self.service, self.clock)
         self.main: types.ModuleType | None = None
         self.hera: str | None = None
         self.authors: Any = None
 
     def install(self) -> None:
         """Watch what can be watched before the job is known."""
-        sys.meta_path.insert(0, self.after_import)
         self.arguments.install(self.after_import)
-        self.cluster.install(self.after_import)
-        self.clock.install(self.after_import)
-        Terminal(self.record).install(self.after_import)
-        Programs(self.record).install(self.after_import)
-        sort_listings()
-        warnings.filterwarnings("always", "Pydantic serializer warnings")
-        try:
-            hera = importlib.import_module("hera.workflows")
-        except ImportError:
-            pass  # the script itself will say so, if it uses Hera
-        else:
-            self.service.install()
-            self.objects.install(hera)
-            Fields(self.record).install()
-            Templates(self.record, self.objects).install()
-            self.hera = _hera_version()
+        self._watch()
+        with contextlib.suppress(ImportError):  # the script itself will say so, if it uses Hera
+            self._watch_hera(importlib.import_module("hera.workflows"))
         try:
             self.authors = importlib.import_module("heraci.experiment")
         except Exception:  # no pydantic 2, an old Python: authors write plain Hera there
             self.authors = None
+
+    def _watch(self) -> None:
+        """Stand between a script and the world."""
+        sys.meta_path.insert(0, self.after_import)
+        for each in (self.cluster, self.clock, self.person, self.programs, self.children):
+            each.install(self.after_import)
+        for other in (self.network, self.rest):
+            other.install(self.after_import)
+        sort_listings()
+        warnings.filterwarnings("always", "Pydantic serializer warnings")
+
+    def _watch_hera(self, hera: types.ModuleType) -> None:
+        self.service.install()
+        self.objects.install(hera)
+        Fields(self.record).install()
+        Templates(self.record, self.objects).install()
+        self.hera = _hera_version()
+
+    def follow(self, job: dict[str, Any]) -> None:
+        """Watch a Python that the experiment has started, and tell its worker what it does."""
+        self.children.file = job["file"]
+        self.record.locate(job["root"], job["path"])
+        self._watch()
+        self.after_import.watch("hera.workflows", self._watch_hera)
+        self._begin({**job, "name": "\0".join([job["name"], *getattr(sys, "argv", ())])})
 
     def warm_up(self) -> None:
         """Compile workflows of the common kinds, in the process that workers are forked from."""
@@ -124,14 +150,17 @@ class Run:
             documents = self._finished()
         except BaseException as raised:
             error = self._failure(raised)
-        if self.collected.failure and error is None:
-            error = self._failure(*self.collected.failure)
         if error and self.service.calls and documents:
             # All that was sent is known in full; what the script meant to do next is not.
             error["severity"] = "warning"
             error["message"] += "\nIt was submitted before this happened and is kept as it was."
             self.record.findings.append(error)
             error = None
+        if self.collected.failure and error is None:
+            error = self._failure(*self.collected.failure)
+        if error:  # which says so itself
+            findings = self.record.findings
+            findings[:] = [each for each in findings if each["rule"] != NETWORK_RULE]
         return {
             "documents": documents,
             "requirements": self.record.requirements,
@@ -145,16 +174,19 @@ class Run:
     def _run(self) -> dict[str, Any] | None:
         """Run the script and collect what it built; give what went wrong, if anything did."""
         returned = None
+        ended: BaseException | None = None
         try:
             self._prepare()
             returned = self._execute()
-        except SystemExit as ended:
-            if not self._ended_well(ended):
-                self.collected.collect_calls()
-                return self._failure(ended)
         except BaseException as raised:
+            ended = raised
+        if not isinstance(ended, Exception):  # else its threads may wait for what will not come
+            _finish()
+        for each in (self.service, self.record, self.files, self.programs):
+            each.told()
+        if ended is not None and not self._ended_well(ended):
             self.collected.collect_calls()
-            return self._failure(raised)
+            return self._failure(ended)
         self._add_experiments()
         self.collected.collect(self._reachable(returned), self.job["others"])
         return None
@@ -167,7 +199,8 @@ class Run:
 
     def _prepare(self) -> None:
         job, entry, root = self.job, self.record.entry, self.record.root
-        os.chdir(os.path.dirname(entry))
+        os.environ.pop("PYTHONSAFEPATH", None)  # a script that starts another finds its modules
+        os.chdir(os.path.join(root, *job["folder"].split("/")))
         self.arguments.prepare(entry, job["arguments"])
         search = [os.path.dirname(entry)]
         search += [os.path.join(root, *each.split("/")) for each in job["search"]]
@@ -175,8 +208,9 @@ class Run:
         # At the end, where they hide no installed package.
         last = (os.path.join(root, *each.split("/")) for each in job["search_last"])
         sys.path.extend(os.path.normpath(each) for each in last)
-        if job["pin_randomness"]:
-            randomness.pin(job["name"])
+        self.children.start(job)
+        self.programs.start()
+        self._begin(job)
         if self.authors:
             self.authors.configure(
                 experiment=job["name"],
@@ -185,10 +219,19 @@ class Run:
                 environment=job["environment"],
                 own_environment=job["own_environment"],
             )
+
+    def _begin(self, job: dict[str, Any]) -> None:
+        """Let what is watched and pinned be so from now on."""
+        if job["pin_randomness"]:
+            randomness.pin(job["name"])
         warnings.showwarning = self._warning
-        self.clock.is_running = True
+        # Whoever ends a script that takes too long asks for its line first.
+        faulthandler.register(signal.SIGUSR2, file=2, all_threads=False)
+        self.person.start()
+        self.clock.start(pinned=job["pin_randomness"])
+        self.network.is_refused = not job["allow_network"]
         self.files.watch()
-        watch_events(self.files, None if job["allow_network"] else Network(self.record))
+        watch_events(self.files, Credentials(self.record), self.network, self.programs.hear)
 
     def _warning(
         self,
@@ -323,13 +366,13 @@ class Run:
 
     # --- what went wrong ------------------------------------------------------------------------
 
-    def _ended_well(self, ended: SystemExit) -> bool:
+    def _ended_well(self, ended: BaseException) -> bool:
         """Tell the last line of a script, `sys.exit(main())`, from one that gives up half-way.
 
         Libraries for settings give up with exit code 0 as well: that is a failure unless something
         was sent before, or the entry's own last line ended it with its workflows built.
         """
-        if ended.code not in (None, 0, False):
+        if not isinstance(ended, SystemExit) or ended.code not in (None, 0, False):
             return False
         if self.service.calls:
             return True
@@ -344,7 +387,7 @@ class Run:
             return []
         return [each for each in frames if each.filename.startswith(self.record.prefix)]
 
-    def _failure(self, raised: BaseException, workflow: Any = None) -> dict[str, Any]:
+    def _failure(self, raised: BaseException, place: Place | None = None) -> dict[str, Any]:
         """Turn what ended the script into one finding at the author's own line."""
         if isinstance(raised, SyntaxError) and raised.filename:
             place = (raised.filename, raised.lineno or 1)
@@ -352,14 +395,11 @@ class Run:
             return self.record.finding("compile-failed", "error", message, place)
         inside = self._author_frames(raised)
         file, line = getattr(raised, "file", None), getattr(raised, "line", None)
-        found = None
         if file and line:  # an ExperimentError
-            found = (file, line)
+            place = (file, line)
         elif inside:
-            found = (inside[-1].filename, inside[-1].lineno or 1)
-        elif workflow is not None:
-            found = self.objects.place_of(workflow)
-        return self.record.finding("compile-failed", "error", self._described(raised), found)
+            place = (inside[-1].filename, inside[-1].lineno or 1)
+        return self.record.finding("compile-failed", "error", self._described(raised), place)
 
     def _described(self, raised: BaseException) -> str:
         if isinstance(raised, SystemExit):
@@ -374,25 +414,75 @@ class Run:
             return "ran out of memory; see compile-memory"
         if type(raised).__name__ == "ExperimentError":
             return str(raised)
+        if (
+            isinstance(raised, KeyError)
+            and raised.args[:1]
+            and raised.args[0] in self.person.wanted
+        ):
+            return f"the variable {raised.args[0]} is not there. {_OF_VARIABLES}"
         text = "".join(traceback.format_exception_only(type(raised), raised)).strip()
         if "issubclass() arg 1 must be a class" in text:
             text += (
                 "\nHera cannot read the annotations of a script function where the file has "
                 "`from __future__ import annotations`: leave that line out."
             )
-        return text.replace(self.record.prefix, "")
+        home = os.environ.get("HOME") or "~"
+        return text.replace(self.record.prefix, "").replace(home, "~") + self._hints(raised)
 
     def _described_exit(self, ended: SystemExit) -> str:
-        if isinstance(ended.code, str):
-            return f"the script ended itself: {ended.code}"
         if self.arguments.refusal and ended.code == 2:
             return (
                 f"the script's own parser refused its command line: {self.arguments.refusal}. "
-                "Its arguments are set in heraci.toml, under [experiments.NAME.arguments], or by "
-                "--set."
+                f"{self._of_arguments()}"
             )
+        if isinstance(ended.code, str):
+            return f"the script ended itself: {ended.code}{self._hints(ended)}"
         when = "" if self.service.calls else " before it built a workflow"
-        return f"the script ended itself with exit code {ended.code or 0}{when}"
+        told = f"the script ended itself with exit code {ended.code or 0}{when}"
+        return told + self._hints(ended)
+
+    def _hints(self, raised: BaseException) -> str:
+        """Say what the script missed, and may have failed for."""
+        hints = []
+        if self.network.refused:
+            hints.append(f"It {self.network.refused}. {OF_THE_NETWORK}")
+        if self.person.wanted and not isinstance(raised, SyntaxError):
+            names = ", ".join(self.person.wanted)
+            hints.append(f"It looked for variables that are not there: {names}. {_OF_VARIABLES}")
+        if isinstance(raised, (SystemExit, IndexError, ValueError)) and not self.arguments.given:
+            usage = getattr(raised, "code", None) == 2
+            if usage or (len(sys.argv) == 1 and "sys.argv" in _text_of(self.record.entry)):
+                hints.append(f"It was given no arguments. {self._of_arguments()}")
+        if isinstance(raised, ImportError) and "no known parent package" in str(raised):
+            hints.append("Its folder is no package: give it an __init__.py, or import by name.")
+        return "".join(f"\n{each}" for each in hints)
+
+    def _of_arguments(self) -> str:
+        name = self.job["name"]
+        key = name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)
+        return (
+            f"Its arguments are set in heraci.toml, under [experiments.{key}.arguments], or by "
+            "--set; argv is the whole command line."
+        )
+
+
+_OF_VARIABLES = "Set it where heraci runs, and list it in pass-environ."
+
+
+def _text_of(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _finish() -> None:
+    """Do what Python does when a script has ended: wait for threads, call what was to be called."""
+    for each in threading.enumerate():
+        if each is not threading.current_thread() and not each.daemon:
+            each.join()
+    atexit._run_exitfuncs()
 
 
 def _hera_version() -> str | None:

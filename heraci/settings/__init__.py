@@ -115,8 +115,8 @@ class Settings(BaseSettings):
     )
     pin_randomness: bool = Field(
         True,
-        description="Make `random`, `uuid4` and Hera's own random names the same in each run, so "
-        "that the same commit gives the same manifests.",
+        description="Make `random`, `uuid4`, the time of day and Hera's own random names the same "
+        "in each run, so that the same commit gives the same manifests.",
     )
     pass_environ: values.PassedNames = Field(
         (),

@@ -171,6 +171,16 @@ def test_files_of_experiments_that_were_not_compiled_are_kept(repository: Reposi
     assert sorted(contents(output)) == ["bundle.json", "deep/mine.txt", "mine.yaml", "one.yaml"]
 
 
+def test_what_no_longer_compiles_leaves_no_file(repository: Repository, output: Path):
+    repository.write("experiments/one/experiment.py", "raise ValueError('broken')\n")
+    assert heraci("compile", "one", cwd=repository.path).code == 1
+    left = ["bundle.json", "deep/mine.txt", "deep/two.yaml", "mine.yaml"]
+    assert sorted(contents(output)) == left
+    repository.write("experiments/one/experiment.py", workflow("one"))
+    assert heraci("compile", "one", cwd=repository.path).code == 0
+    assert sorted(contents(output)) == [*left, "one.yaml"]
+
+
 def test_a_file_that_is_not_heracis_is_left_alone(repository: Repository, output: Path):
     index = json.loads((output / "bundle.json").read_text())
     (output.parent / "precious.yaml").write_text("precious")

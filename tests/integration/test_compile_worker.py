@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import dedent
+from textwrap import dedent, indent
 from typing import Any
 
 import pytest
 
 from heraci.bundle import Severity
 from heraci.compile import Compiler, Outcome
+from heraci.experiment import COMMIT
 from tests.compiling import compiler, documents, findings, hera, names, needs, request
 
 PLACE = "experiments/it.py"
@@ -613,7 +614,7 @@ def test_a_missing_argument_is_told_with_the_way_to_give_it(compiled: Any) -> No
         (
             f"error compile-failed {PLACE}:12: the script's own parser refused its command line: "
             "the following arguments are required: action. Its arguments are set in heraci.toml, "
-            "under [experiments.NAME.arguments], or by --set.\n"
+            "under [experiments.it.arguments], or by --set; argv is the whole command line.\n"
             "It printed last:\n"
             "  usage: it.py [-h] [--count COUNT] [--fast] [--no-cache] [--color | --no-color]\n"
             "               [--sizes SIZES [SIZES ...]] [--tag TAG] [-v]\n"
@@ -687,12 +688,13 @@ def test_the_time_of_day_in_a_manifest_is_told(compiled: Any) -> None:
             Container(name="c", image="i")
         """)
     )
-    first, second = (each.name.partition("-")[2] for each in outcome.manifests)
+    assert names(outcome) == ["Workflow a-20010203", "Workflow b-981173106"]
     assert findings(outcome) == [
         f"warning time-in-manifest {PLACE}:{line}: the manifest holds the time at which it was "
-        f"compiled ({told}), so that each compilation differs from the last. heraci names what it "
-        "submits by the commit."
-        for line, told in ((3, first), (5, second))
+        f"compiled ({told}), and the clock of a script is the same in each compilation, so it is "
+        "not the day. heraci names what it submits by the commit; the time of the run is "
+        "{{workflow.creationTimestamp}}."
+        for line, told in ((3, "20010203"), (5, "981173106"))
     ]
 
 
@@ -778,6 +780,308 @@ def test_a_pool_of_processes_works(compiled: Any) -> None:
     )
     assert documents(outcome) == [a_workflow()]
     assert outcome.log == "[1, 4, 9]\nSize(value=2)\n"
+
+
+SENT = """
+with Workflow(generate_name=f"{{name}}-", entrypoint="c", namespace="argo") as w:
+    Container(name="c", image="i", command=["x"])
+w.create()
+"""
+# Each sends the workflows a- and b-, from other processes or after its own end.
+INDIRECT = {
+    "pool": """
+        import multiprocessing
+        def go(name):
+            {sent}
+            return name
+        if __name__ == "__main__":
+            with multiprocessing.get_context("{how}").Pool(2) as pool:
+                print(pool.map(go, ["b", "a"]))
+        """,
+    "executor": """
+        from concurrent.futures import ProcessPoolExecutor
+        def go(name):
+            {sent}
+        if __name__ == "__main__":
+            with ProcessPoolExecutor(2) as pool:
+                list(pool.map(go, ["b", "a"]))
+        """,
+    "python": """
+        import subprocess, sys
+        subprocess.run([sys.executable, "send.py", "a"], check=True, env={{}})
+        subprocess.run("python send.py b", shell=True, check=True)
+        """,
+    "system": """
+        import os
+        assert os.system("python3 send.py a && python send.py b") == 0
+        """,
+    "threads": """
+        import threading
+        def go(name):
+            {sent}
+        for each in "ab":
+            threading.Thread(target=go, args=each).start()
+        """,
+    "exit": """
+        import atexit
+        def go(name):
+            {sent}
+        atexit.register(go, "b")
+        atexit.register(go, "a")
+        """,
+}
+SEND = hera("import sys\nname = sys.argv[1]\n" + SENT.format().strip("\n"))
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("kind", INDIRECT)
+def test_what_other_processes_send_is_recorded(compiled: Any, kind: str, how: str) -> None:
+    if how != "fork" and kind != "pool":
+        pytest.skip("has one way to start")
+    script = dedent(INDIRECT[kind])
+    sent = indent(SENT.format().strip("\n"), "    ").lstrip()
+    files = {PLACE: hera(script.format(sent=sent, how=how)), "experiments/send.py": SEND}
+    outcome = compiled(files)
+    assert sorted(names(outcome)) == ["Workflow a-", "Workflow b-"]
+    assert [each for each in outcome.findings if each.rule != "no-workflow"] == []
+    assert [each.digest for each in compiled(files).manifests] == [
+        each.digest for each in outcome.manifests
+    ]
+
+
+def test_a_python_that_a_script_starts_reaches_nothing(compiled: Any) -> None:
+    files = {
+        PLACE: hera(
+            "import subprocess, sys\nsubprocess.run([sys.executable, 'up.py'], check=True)\n"
+        )
+        + BUILT,
+        "experiments/up.py": (
+            "import socket\ntry:\n    socket.create_connection(('example.org', 80))\n"
+            "except OSError as error:\n    print(error)\n"
+        ),
+    }
+    outcome = compiled(files)
+    assert documents(outcome) == [a_workflow()]
+    assert [(each.rule, each.file, each.line) for each in outcome.findings] == [
+        ("network-refused", "experiments/up.py", 3)
+    ]
+
+
+def test_shells_find_stand_ins_for_the_clusters_programs(compiled: Any) -> None:
+    files = {
+        PLACE: hera("""
+            import os, subprocess
+            os.system("true; argo submit --watch 'a b.yaml'")
+            subprocess.run(["sh", "deploy.sh"], check=True)
+            print(os.popen("/usr/local/bin/argo auth token; kubectl get pods -o json").read())
+            """)
+        + BUILT,
+        "experiments/deploy.sh": "kubectl apply -f x && helm list\n",
+    }
+    outcome = compiled(files)
+    assert documents(outcome) == [a_workflow()]
+    assert outcome.log == "heraci-placeholder-token\n{}\n\n"
+    assert findings(outcome) == [
+        f"notice not-sent {PLACE}:{line}: {told} is not started while compiling"
+        for line, told in (
+            (3, "argo submit --watch a b.yaml"),
+            (4, "helm list"),
+            (4, "kubectl apply -f x"),
+            (5, "argo auth token"),
+            (5, "kubectl get pods -o json"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "subprocess.check_output(['git', 'rev-parse', 'HEAD'], text=True).strip()",
+        "subprocess.getoutput('git -C .. rev-parse --short HEAD')",
+        "subprocess.getoutput('git describe --always --dirty')",
+        "subprocess.getoutput('git log -1 --pretty=format:%h')",
+        "os.popen('git rev-parse HEAD').read().strip()",
+    ],
+)
+def test_git_answers_with_the_commits_marker(compiled: Any, asked: str) -> None:
+    script = hera(f"""
+        import os, subprocess
+        assert not subprocess.check_output(["git", "status", "--porcelain"])
+        root = subprocess.getoutput("git rev-parse --show-toplevel")
+        assert os.path.exists(os.path.join(root, "experiments/it.py"))
+        sha = {asked}
+        with Workflow(generate_name="a-", entrypoint="c", labels={{"git": sha}}) as w:
+            Container(name="c", image="i", command=["x"])
+        """)
+    outcome = compiled(script)
+    assert documents(outcome) == [a_workflow(labels={"git": COMMIT})]
+    assert findings(outcome) == []
+    piece = compiled(script.replace('"git": sha}', '"git": sha[:7]}'))
+    assert [(each.rule, each.line) for each in piece.findings] == [("piece-of-the-commit", 7)]
+
+
+def test_git_says_what_it_does_not_know(compiled: Any) -> None:
+    outcome = compiled(
+        hera("import subprocess\nsubprocess.run(['git', 'log', '--oneline'], check=True)\n" + BUILT)
+    )
+    (finding,) = outcome.findings
+    assert finding.line == 3
+    assert "while heraci compiles, the repository has no history and no remote" in finding.message
+
+
+def test_a_script_meets_the_same_person_and_machine_everywhere(compiled: Any) -> None:
+    outcome = compiled(
+        hera("""
+        import getpass, os, platform, pwd, socket
+        print(getpass.getuser(), os.getlogin(), os.environ["USER"], pwd.getpwuid(os.getuid()).pw_name)
+        print(socket.gethostname(), platform.node(), os.uname().nodename)
+        """)
+        + BUILT
+    )
+    assert documents(outcome) == [a_workflow()]
+    assert outcome.log == "heraci heraci heraci heraci\nheraci heraci heraci\n"
+
+
+def test_the_clock_is_the_same_and_goes_on(compiled: Any) -> None:
+    script = hera("""
+        import datetime, time
+        from datetime import date, datetime as d
+        first = [d.now(), d.utcnow(), d.now(datetime.timezone.utc), d.today(), date.today()]
+        first += [time.time(), time.ctime(), time.strftime("%c"), time.localtime()[:5]]
+        assert first[0] < first[1] < d.now() and isinstance(first[0], d)
+        until = d.now() + datetime.timedelta(hours=8)
+        while d.now() < until:
+            time.sleep(60)
+        until = time.time() + 3600
+        while time.time() < until:
+            pass
+        print(first, d.now(), time.time_ns())
+        """)
+    script += BUILT
+    outcome = compiled(script)
+    assert findings(outcome) == []
+    assert outcome.log.startswith("[datetime.datetime(2001, 2, 3, 4, 5, 6")
+    assert compiled(script).log == outcome.log
+    free = compiled(script, pin_randomness=False)
+    assert documents(free) == documents(outcome)
+    assert "datetime.datetime(2001" not in free.log
+
+
+@pytest.mark.parametrize(
+    "opened",
+    ["~/.argo-token", "token.txt", "secrets/argo_token", "~/.config/lab/credentials"],
+)
+def test_a_credential_that_is_read_from_a_file_is_a_placeholder(compiled: Any, opened: str) -> None:
+    outcome = compiled(
+        hera(f"""
+        from pathlib import Path
+        print(Path({opened!r}).expanduser().read_text().strip())
+        """)
+        + BUILT
+    )
+    assert documents(outcome) == [a_workflow()]
+    assert outcome.log == "heraci-placeholder-token\n"
+    place = opened if opened.startswith("~") else f"experiments/{opened}"
+    assert findings(outcome) == [
+        (
+            f"notice placeholder {PLACE}:3: reads {place}, which is not there while compiling: it "
+            "gets a placeholder"
+        )
+    ]
+
+
+def test_what_is_sent_by_hand_is_recorded(compiled: Any) -> None:
+    outcome = compiled(
+        hera("""
+        import json, requests, urllib.request
+        URL = "https://argo.example.org/api/v1/workflows/lab"
+        """)
+        + BUILT
+        + dedent("""
+        body = {"workflow": {"metadata": {"generateName": "b-"}, "spec": w.to_dict()["spec"]}}
+        made = requests.post(URL, json=body, headers={"Authorization": "Bearer x"}, verify=False)
+        made.raise_for_status()
+        name = made.json()["metadata"]["name"]
+        print(name, requests.get(f"{URL}/{name}").json()["status"]["phase"])
+        asked = urllib.request.Request(URL, data=json.dumps(body).encode(), method="POST")
+        with urllib.request.urlopen(asked) as answer:
+            print(answer.status, json.load(answer)["metadata"]["name"])
+        requests.post(URL + "/submit", json={
+            "resourceKind": "WorkflowTemplate", "resourceName": "t",
+            "submitOptions": {"parameters": ["p=1"], "entryPoint": "e"},
+        })
+        requests.delete(URL + "/old")
+        """)
+    )
+    assert names(outcome) == ["Workflow a-", "Workflow b-", "Workflow t-"]
+    assert outcome.log == "b-heraci Succeeded\n200 b-heraci\n"
+    assert documents(outcome)[1] == a_workflow("b-")
+    assert documents(outcome)[2]["spec"] == {
+        "workflowTemplateRef": {"name": "t"},
+        "arguments": {"parameters": [{"name": "p", "value": "1"}]},
+        "entrypoint": "e",
+    }
+    assert findings(outcome) == [
+        f"notice not-sent {PLACE}:19: DELETE Workflow lab old is not sent while compiling"
+    ]
+
+
+def test_models_are_named_as_argo_names_them(compiled: Any) -> None:
+    outcome = compiled(
+        hera("""
+        from hera.workflows import WorkflowsService
+        class Study(Workflow):
+            pass
+        with Study(generate_name="a-", entrypoint="c") as w:
+            Container(name="c", image="i", command=["x"])
+        template = m.Template(name="c", container=m.Container(image="i", command=["x"]))
+        spec = m.WorkflowSpec(entrypoint="c", templates=[template])
+        made = m.Workflow(metadata=m.ObjectMeta(generate_name="b-"), spec=spec)
+        request = m.WorkflowCreateRequest(workflow=made)
+        WorkflowsService(host="https://x", token="t").create_workflow(request, namespace="n")
+        """)
+    )
+    assert documents(outcome) == [a_workflow(), a_workflow("b-")]
+    assert findings(outcome) == []
+
+
+# Each reads something in another folder than its own, or as a module that it is not.
+ELSEWHERE = {
+    "opened": "open('data/x.csv').read()",
+    "asked": "__import__('os').path.exists('data/x.csv') or exit('no data')",
+    "listed": "__import__('os').listdir('data')",
+    "globbed": "__import__('glob').glob('data/*.csv')[0]",
+    "between": "open('deep/y.txt').read()",
+    "own": "open('y.txt').read()",
+    "changed": "__import__('os').chdir('../../data') or open('x.csv').read()",
+}
+
+
+@pytest.mark.parametrize("how", ELSEWHERE)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_script_runs_in_the_folder_that_its_author_runs_it_in(
+    compiled: Any, how: str, whole: bool
+) -> None:
+    path = "experiments/deep/it.py"
+    files = {
+        path: hera(ELSEWHERE[how] + "\n" + BUILT),
+        "experiments/deep/y.txt": "y",
+        "data/x.csv": "x",
+    }
+    outcome = compiled(files, path=path, whole_tree=whole)
+    assert documents(outcome) == [a_workflow()]
+    assert findings(outcome) == []
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_relative_import_needs_no_package(compiled: Any, whole: bool) -> None:
+    path = "experiments/deep/it.py"
+    files = {
+        path: hera("from .names import A\nfrom ..names import B\nassert A + B == 'ab'\n" + BUILT),
+        "experiments/deep/names.py": "A = 'a'\n",
+        "experiments/names.py": "B = 'b'\n",
+    }
+    assert documents(compiled(files, path=path, whole_tree=whole)) == [a_workflow()]
 
 
 # --- what Hera loses without a word --------------------------------------------------------------
@@ -889,6 +1193,20 @@ def test_a_path_of_this_machine_is_shown_alike_on_all(compiled: Any) -> None:
         ("import sys\nprint('Unsupported')\nsys.exit()\n" + hera(BUILT), 3, "exit code 0 before"),
         (hera(BUILT + "import sys\nsys.exit('no cluster')"), 5, "ended itself: no cluster"),
         (hera(BUILT + "    import sys\n    sys.exit()"), 5, "exit code 0 before"),
+        ("import os\nos.environ['IMAGE']\n", 2, "the variable IMAGE is not there. Set it where"),
+        ("import os\nos.getenv('IMAGE') + ':1'\n", 2, "variables that are not there: IMAGE. Set"),
+        ("import sys\nsys.argv[1]\n", 2, "given no arguments. Its arguments are set in heraci"),
+        ("import sys\nif not sys.argv[1:]:\n    sys.exit()\n", 3, "[experiments.it.arguments]"),
+        ("import socket\nsocket.create_connection(('x.org', 1))\n", 2, "It tried to reach x.org"),
+        ("open('/nowhere/at/all')\n", 1, "No such file or directory: '/nowhere/at/all'"),
+        ("import os\nopen(os.path.expanduser('~/x'))\n", 2, "No such file or directory: '~/x'"),
+        (hera("with Workflow(name='\\ud800') as w:\n    Container(name='c')"), 2, "surrogates"),
+        (hera(BUILT + "w.to_dict = lambda: {'spec': {'templates': [float('nan')]}}"), 2, "float"),
+        (
+            hera(BUILT + "x = []\nx.append(x)\nw.to_dict = lambda: {'spec': {'templates': x}}"),
+            2,
+            "Circ",
+        ),
         (
             "from __future__ import annotations\n"
             + hera(

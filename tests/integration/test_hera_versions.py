@@ -30,7 +30,7 @@ MANIFEST = {
 }
 
 STYLES = {
-    "built": hera(BUILT),
+    "built": hera(BUILT) + "import sys\nif sys.argv[1:] == ['--send']:\n    w.create()\n",
     "created": hera("""
         import sys
         from hera.shared import global_config
@@ -63,6 +63,27 @@ STYLES = {
             return w
         """),
     "waited": hera(BUILT + "w.lint()\nw.create(wait=True)\n"),
+    "pooled": hera("""
+        from multiprocessing import get_context
+        def go(prefix):
+            with Workflow(generate_name=prefix, entrypoint="c") as w:
+                Container(name="c", image="i", command=["x"])
+            w.create()
+        if __name__ == "__main__":
+            with get_context("spawn").Pool(1) as pool:
+                pool.map(go, ["a-"])
+        """),
+    "started": "import subprocess, sys\nsubprocess.run([sys.executable, 'built.py', '--send'])\n",
+    "timed": hera("""
+        import datetime, os, subprocess, time
+        end = datetime.datetime.now() + datetime.timedelta(days=1)
+        while datetime.datetime.now() < end:
+            time.sleep(600)
+        assert (end.year, time.localtime(0).tm_year, os.uname()[1]) == (2001, 1970, "heraci")
+        sha = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
+        assert len(sha) == 40
+        """)
+    + BUILT,
 }
 
 
@@ -74,6 +95,7 @@ def requests(version: str, python: str, more: tuple[str, ...]) -> list[Request]:
     for name, script in {**STYLES, **scripts(version)}.items():
         path = f"experiments/pkg/{name}.py"
         files = {path: script, "experiments/pkg/__init__.py": "", "requirements.txt": declared}
+        files.setdefault("experiments/pkg/built.py", STYLES["built"])
         made.append(request(files, path, name=name, **options))
     return made
 

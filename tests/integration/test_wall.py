@@ -33,6 +33,17 @@ needs_linux = pytest.mark.skipif(not LINUX, reason="macOS: daemons, memory and u
 
 # --- what ends badly, whoever compiles it ---------------------------------------------------------
 
+
+def replaced(document: str) -> str:
+    """Write an experiment whose workflow says that it is something else."""
+    return f"{GOOD}\nw.to_dict = lambda: {document}\n"
+
+
+def told(text: str) -> str:
+    """Write an experiment that says what only its child processes say."""
+    return f"{GOOD}\nimport os\nopen(os.environ['TMPDIR'] + '/.told', 'w').write({text!r})\n"
+
+
 # Each source with the beginning of the one message that it must give.
 BROKEN: dict[str, tuple[str | bytes, str]] = {
     "os-exit": ("import os\nos._exit(0)", "ended without a result"),
@@ -137,8 +148,48 @@ raise Strange
         "ended without a result",
     ),
 }
+# What a manifest cannot hold, and what must not be taken for the worker's own.
+CANNOT = "ValueError: the manifest cannot be written: "
+BROKEN |= {
+    "nan": (replaced("{'spec': {'templates': [float('nan')]}}"), CANNOT),
+    "half-a-character": (replaced("{'spec': {'templates': ['\\ud800']}}"), CANNOT),
+    "cyclic": ("x = []\nx.append(x)" + replaced("{'spec': {'templates': x}}"), CANNOT),
+    "nested-document": (
+        "x = []\nfor _ in range(10**6): x = [x]" + replaced("{'spec': {'templates': x}}"),
+        CANNOT,
+    ),
+    "huge-document": (
+        replaced("{'metadata': {'name': 'x' * (32 << 20)}, 'spec': {'templates': []}}"),
+        "ended with exit code 1",
+    ),
+    "no-builtins": (
+        GOOD + "\nfor name in [*vars(__builtins__)]: del __builtins__.__dict__[name]",
+        "ended with exit code 1",
+    ),
+    "json-replaced": (
+        GOOD + "\nimport json\njson.dumps = lambda *given, **options: '{}'",
+        "sent what is no result",
+    ),
+    "exit-at-exit": (
+        GOOD + "\nimport atexit, os\natexit.register(os._exit, 0)",
+        "ended without a result",
+    ),
+    "told-garbage": (told('x\n[1]\n["touched", 5]\n["call", 5]\n'), "TypeError"),
+    "told-deep": (told("[" * 10**6), "RecursionError"),
+}
 ENDLESS = {
     "loop": "while True: pass",
+    "told-by-a-pipe": GOOD + "\nimport os\nos.mkfifo(os.environ['TMPDIR'] + '/.told')",
+    "thread": GOOD + "\nimport threading\nthreading.Thread(target=threading.Event().wait).start()",
+    "yaml-bomb": GOOD
+    + """
+import yaml
+text = "a: &a [x,x,x,x,x,x,x,x,x]\\n"
+for before, after in zip("abcdefghij", "bcdefghijk"):
+    text += f"{after}: &{after} [" + ",".join(["*" + before] * 9) + "]\\n"
+made = yaml.safe_load(text)
+w.to_dict = lambda: {"kind": "Workflow", "spec": {"templates": [], "x": made}}
+""",
     "sleep": "import signal\nsignal.pause()",
     "no-signal-helps": """
 import signal
@@ -402,7 +453,8 @@ tried("own environ", lambda: CANARY in str(dict(os.environ)))
 tried("strange variable", lambda: bool(set(os.environ) - {
     "PATH", "HOME", "TMPDIR", "LANG", "TZ", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE",
     "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "ARGO_SERVER", "ARGO_NAMESPACE", "ARGO_SERVICE_ACCOUNT",
-    "ARGO_TOKEN", "KUBECONFIG", "HERACI", "LC_CTYPE"}))
+    "ARGO_TOKEN", "KUBECONFIG", "HERACI", "LC_CTYPE", "USER", "LOGNAME", "HERACI_CHILD",
+    "PYTHONPATH"}))
 tried("environ at start", lambda: CANARY.encode() in Path("/proc/self/environ").read_bytes())
 tried("home", lambda: bool(os.listdir(Path.home())))
 tried("server", lambda: CANARY.encode() in Path(f"/proc/{heraci[0]}/environ").read_bytes())
