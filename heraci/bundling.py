@@ -1,4 +1,4 @@
-"""From what is chosen to a bundle: requests to the compiler, its outcomes, and their statuses."""
+"""Left of the bundle: what is chosen, requests to the compiler, its outcomes, their statuses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,73 @@ from heraci.compile import Compiler, Outcome, Request, differ
 from heraci.compile_cache import Cache
 from heraci.compile_environments import Environments, declared_in
 from heraci.compile_workers import Limits
+from heraci.errors import SettingsError
 from heraci.settings import ExperimentSettings, Settings
-from heraci.workspace import SETTINGS_FILES, Chosen, Compared, Workspace
+from heraci.workspace import SETTINGS_FILES, Chosen, Compared, Selection, Workspace, select
 
 Progress = Callable[[int, int, str], None]
+
+
+def compile_experiments(
+    settings: Settings, selection: Selection, where: Workspace, progress: Progress
+) -> Bundle:
+    """Compile what is selected at head, and at base where it is compared."""
+    compared = where.compare(settings, selection)
+    chosen = select(compared, selection, where)
+    outcomes = run_compiler(chosen, compared, where, progress)
+    return assemble(chosen, outcomes, compared)
+
+
+def list_experiments(
+    settings: Settings, selection: Selection, where: Workspace, progress: Progress
+) -> Bundle:
+    """Say of each experiment whether the change affects it, and why; with what compiling says."""
+    compared = where.compare(settings, selection)
+    chosen = select(compared, selection, where)
+    outcomes: Outcomes | None = None
+    if settings.compare and compared.base is not None:
+        outcomes = run_compiler(chosen, compared, where, progress)
+    listed = assemble(chosen, outcomes, compared)
+    untouched = tuple(
+        CompiledExperiment(name=each.name, path=each.path, status=Status.UNAFFECTED)
+        for each in chosen.untouched
+    )
+    both = sorted((*listed.experiments, *untouched), key=lambda each: each.name)
+    return replace(listed, experiments=tuple(both))
+
+
+def obtain_bundle(
+    settings: Settings, selection: Selection, where: Workspace, progress: Progress
+) -> Bundle:
+    """Read the bundle that the settings name; without one, compile."""
+    if settings.bundle is None:
+        return compile_experiments(settings, selection, where, progress)
+    made = bundle.load(settings.bundle)
+    if settings.target is not None and made.target != settings.target:
+        raise SettingsError(
+            f"the bundle {settings.bundle} was compiled for the target {made.target}, this run is "
+            f"for {settings.target}: compile it for this one, or choose that one with --target"
+        )
+    if settings.commit is not None and made.commit != settings.commit:
+        raise SettingsError(
+            f"the bundle {settings.bundle} was made from {made.commit or 'no commit'}, this run is "
+            f"for {settings.commit}: take the bundle of that commit"
+        )
+    return _only(made, selection)
+
+
+def _only(made: Bundle, selection: Selection) -> Bundle:
+    if not selection.names:
+        return made
+    names = {each.name for each in made.experiments}
+    if unknown := [name for name in selection.names if name not in names]:
+        raise SettingsError(f"the bundle holds no experiment {unknown[0]!r}")
+    chosen = tuple(each for each in made.experiments if each.name in selection.names)
+    findings = (each for each in made.findings if each.experiment in (None, *selection.names))
+    return replace(made, experiments=chosen, findings=tuple(findings))
+
+
+# --- assert ------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heraci import report
+from heraci import bundling, report
 from heraci.bundle import Bundle, Finding, errors_of, plain
 from heraci.bundling import Progress
 from heraci.settings import Settings
@@ -44,11 +42,11 @@ def _selection(arguments: argparse.Namespace) -> Selection:
 
 def run_compile(arguments: argparse.Namespace) -> int:
     """Compile, write the bundle or the YAML, and show what became of each experiment."""
-    from heraci import bundle_folder, pipeline
+    from heraci import bundle_folder
 
     settings, workspace = _open(arguments)
     with workspace, _Progress(settings) as progress:
-        result = pipeline.compile_experiments(settings, _selection(arguments), workspace, progress)
+        result = bundling.compile_experiments(settings, _selection(arguments), workspace, progress)
     result = _publishable(result, settings)
     if str(settings.output) == "-":
         _print_yaml("---\n".join(each.text for each in result.experiments if each.text))
@@ -75,11 +73,9 @@ def _print_yaml(text: str) -> None:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """List experiments with the reason for each."""
-    from heraci import pipeline
-
     settings, workspace = _open(arguments)
     with workspace, _Progress(settings) as progress:
-        result = pipeline.list_experiments(settings, _selection(arguments), workspace, progress)
+        result = bundling.list_experiments(settings, _selection(arguments), workspace, progress)
     result = _publishable(result, settings)
     _show(result, settings, None, sys.stdout)
     return _finish(result, result.findings)
@@ -111,10 +107,9 @@ def _finish(made: Bundle, findings: Sequence[Finding], *, folder: str = "") -> i
 
 
 def _bundle(arguments: argparse.Namespace, settings: Settings, workspace: Workspace) -> Bundle:
-    from heraci import pipeline
 
     with _Progress(settings) as progress:
-        return pipeline.obtain_bundle(settings, _selection(arguments), workspace, progress)
+        return bundling.obtain_bundle(settings, _selection(arguments), workspace, progress)
 
 
 def _inventory(settings: Settings) -> Inventory:
@@ -174,6 +169,9 @@ def run_review(arguments: argparse.Namespace) -> int:
 
 
 def _open_page(text: str) -> None:
+    import tempfile
+    import webbrowser
+
     # Not removed: the browser reads it after we have ended.
     with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False, encoding="utf-8") as file:
         file.write(text)

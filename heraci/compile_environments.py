@@ -21,8 +21,8 @@ from posixpath import dirname, join, normpath
 from typing import Any, Protocol
 
 from heraci.bundle import Finding, Severity
-from heraci.compile_server import remove_tree
 from heraci.compile_workers import Ended, Limits, Task, Workers
+from heraci.removal import remove_tree
 
 REQUIREMENTS = ("requirements.txt", "pyproject.toml")
 _SCRIPT_BLOCK = re.compile(rb"^# /// script\s*$(.*?)^# ///\s*$", re.MULTILINE | re.DOTALL)

@@ -22,7 +22,6 @@ import os
 import selectors
 import signal
 import socket
-import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from typing import Any, NoReturn
 
 from heraci import compile_zygote
 from heraci.compile_confinement import RESULT, adopt_orphans, confine, isolate
+from heraci.removal import remove_tree
 
 _JOB, _RESULT_OF_COMMAND = 3, 4
 _CALM = 0.25  # seconds between two looks at what long-running workers have written
@@ -405,37 +405,6 @@ def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
                 yield entry
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
-
-
-def remove_tree(path: str) -> None:
-    """Remove a file, or a folder however deep it is; what cannot be removed stays.
-
-    A folder in a folder is moved up before it is emptied, so neither recursion nor the length of a
-    path ends this. Nothing may be writing there any more.
-    """
-    waiting = [path]
-    number = 0
-    with contextlib.suppress(OSError):
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            os.unlink(path)
-            return
-        # Next to it no name can be taken on purpose by what lies inside.
-        parent = os.path.dirname(path)
-    while waiting:
-        folder = waiting.pop()
-        with contextlib.suppress(OSError):
-            os.chmod(folder, 0o700)
-            for entry in list(os.scandir(folder)):
-                with contextlib.suppress(OSError):
-                    if not entry.is_dir(follow_symlinks=False):
-                        os.unlink(entry.path)
-                        continue
-                    os.chmod(entry.path, 0o700)
-                    number += 1
-                    moved = f"{parent}/.gone-{os.getpid()}-{number}"
-                    os.rename(entry.path, moved)
-                    waiting.append(moved)
-            os.rmdir(folder)
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
-from heraci.compile_server import remove_tree
 from heraci.errors import CompileError, HeraciError
+from heraci.removal import remove_tree
 
 # Below the range that systemd hands out, above what distributions give to people and services.
 _FIRST_UID = 60_600
