@@ -833,11 +833,11 @@ INDIRECT = {
 SEND = hera("import sys\nname = sys.argv[1]\n" + SENT.format().strip("\n"))
 
 
-@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("kind", INDIRECT)
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [*((kind, "fork") for kind in INDIRECT), ("pool", "spawn"), ("pool", "forkserver")],
+)
 def test_what_other_processes_send_is_recorded(compiled: Any, kind: str, how: str) -> None:
-    if how != "fork" and kind != "pool":
-        pytest.skip("has one way to start")
     script = dedent(INDIRECT[kind])
     sent = indent(SENT.format().strip("\n"), "    ").lstrip()
     files = {PLACE: hera(script.format(sent=sent, how=how)), "experiments/send.py": SEND}
