@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property
@@ -176,18 +176,24 @@ class Bundle:
 
 def plain(value: Any) -> Any:
     """Turn a value of this module into JSON's types, leaving out what stands at its default."""
-    if is_dataclass(value) and not isinstance(value, type):
-        record = {}
-        for name, default in _defaults(type(value)):
-            item = getattr(value, name)
-            if item != default:
-                record[name] = plain(item)
-        return record
+    if isinstance(value, str):
+        return value
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
     if isinstance(value, LazyDocument):
         return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _record(value)
     return value
+
+
+def _record(value: Any, without: Collection[str] = ()) -> dict[str, Any]:
+    kind: Any = type(value)
+    return {
+        name: plain(item)
+        for name, default in _defaults(kind)
+        if name not in without and (item := getattr(value, name)) != default
+    }
 
 
 @cache
@@ -224,14 +230,16 @@ def index_line(experiment: CompiledExperiment) -> str:
 
     The head's documents are left to their YAML files; the base's are held here.
     """
-    held_apart = tuple(replace(each, document=_APART) for each in experiment.manifests)
-    record = plain(replace(experiment, text="", manifests=held_apart))
-    for manifest in record.get("manifests", ()):
-        del manifest["document"]
+    record = {}
+    for name, default in _defaults(CompiledExperiment):
+        item = getattr(experiment, name)
+        if name == "text" or item == default:
+            continue
+        if name == "manifests":
+            record[name] = [_record(each, without=["document"]) for each in item]
+        else:
+            record[name] = plain(item)
     return _json(record)
-
-
-_APART: Mapping[str, Any] = {}
 
 
 def index(bundle: Bundle, lines: Iterable[str]) -> str:
@@ -327,7 +335,7 @@ def _document(folder: Path, manifest: Any, files: dict[str, list[Any]]) -> Any:
             files[name] = document.load(path.read_bytes())
         except OSError as error:
             raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-        except (ValueError, document.YAMLError) as error:
+        except ValueError as error:
             raise BundleError(f"{path} is not YAML that heraci wrote: {error}") from error
     documents, number = files[name], manifest.get("index", 0)
     if not isinstance(number, int) or not 0 <= number < len(documents):

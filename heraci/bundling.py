@@ -329,17 +329,19 @@ def _compiled(
     name = affected.experiment.name
     base = outcomes.base.get(name)
     base_manifests = () if base is None else tuple(_without_file(each) for each in base.manifests)
-    result = replace(_uncompiled(affected), base_manifests=base_manifests)
     if affected.status is Change.REMOVED:
-        return result, ()
+        return replace(_uncompiled(affected), base_manifests=base_manifests), ()
     head = outcomes.head[name]
     findings = head.findings
     again = outcomes.repeated.get(name)
     if again is not None and differ(again, head):
         findings = (*findings, _not_deterministic(head, again))
-    result = replace(
-        result,
+    result = CompiledExperiment(
+        name=name,
+        path=affected.experiment.path,
         status=_status(affected, base, head, compared),
+        reasons=affected.reasons,
+        base_manifests=base_manifests,
         base_error=_base_error(base),
         source_files=head.source_files,
         python=head.python,

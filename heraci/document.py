@@ -15,11 +15,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
-_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C where PyYAML was built with it
-YAMLError = yaml.YAMLError
-
 # Starts with a letter, `_` or `/`, so no number, date, tag, anchor or flow collection begins here;
 # a colon is plain only inside a word, a space only between two.
 _PLAIN = re.compile(r"[A-Za-z_/](?:[\w./@+=%~-]|:(?=[\w./-])| (?=[\w./@+=%~-]))*", re.ASCII)
@@ -69,69 +64,20 @@ def dump(documents: Iterable[Mapping[str, Any]]) -> str:
 def load(text: str | bytes) -> list[Any]:
     """Read all documents of a YAML text.
 
-    Raises YAMLError for what is no YAML, and ValueError for what heraci never writes: aliases,
-    which a few bytes could make into gigabytes, tags, keys that are no strings, and endless depth.
+    Raises ValueError for what is no YAML, and for what heraci never writes: aliases, which a few
+    bytes could make into gigabytes, tags, keys that are no strings, and endless depth.
     """
-    return [_built(node, set()) for node in yaml.compose_all(text, Loader=_Loader)]
+    from heraci import document_reader  # PyYAML takes longer to load than what most runs do
+
+    return document_reader.read(text)
 
 
-class _Loader(_Parser):  # type: ignore[misc]  # PyYAML's own class, whichever it is
-    """Reads as PyYAML's safe loader does, but finds out what a scalar means once for each text."""
-
-    depth = 0
-
-    def descend_resolver(self, *_: Any) -> None:
-        """Count the depth, which libyaml's composer follows until the stack is full."""
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            raise ValueError("the YAML is nested too deeply")
-
-    def ascend_resolver(self) -> None:
-        self.depth -= 1
-
-    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
-        if kind is not yaml.ScalarNode:
-            return str(super().resolve(kind, value, implicit))
-        key = (value, implicit)
-        tag = _tags.get(key)
-        if tag is None:
-            if len(_tags) > 65536:
-                _tags.clear()
-            tag = _tags[key] = str(super().resolve(kind, value, implicit))
-        return tag
-
-
-_tags: dict[Any, str] = {}
 # What was read back already, as a key and as a value.
 _proven_keys: set[str] = set()
 _proven: set[Any] = set()
 _MOST_PROVEN = 200_000
+_DEEPEST = 200  # levels, as `document_reader` has it
 _LONG = 1000  # characters: a longer text hardly comes twice
-_STRING = "tag:yaml.org,2002:str"
-_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_DEEPEST = 200
-_constructor = yaml.constructor.SafeConstructor()
-
-
-def _built(node: yaml.Node, seen: set[int]) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag == _STRING:
-            return node.value
-        return _constructor.construct_object(node)
-    if id(node) in seen:
-        raise ValueError("the YAML has an alias, which no bundle of heraci's has")
-    seen.add(id(node))
-    if node.tag not in _COLLECTIONS:
-        raise ValueError(f"the YAML has the tag {node.tag}")
-    if isinstance(node, yaml.SequenceNode):
-        return [_built(each, seen) for each in node.value]
-    return {_key(key): _built(value, seen) for key, value in node.value}
-
-
-def _key(node: yaml.Node) -> str:
-    if node.tag != _STRING or not isinstance(node.value, str):
-        raise ValueError("the YAML has a key that is no string")
-    return node.value
 
 
 class _Writer:
@@ -209,7 +155,7 @@ class _Writer:
         trial.sequence(wanted, 0)
         try:
             same = load("\n".join([*trial.lines, ""])) == [wanted]
-        except YAMLError:
+        except ValueError:
             same = False
         if not same:
             raise ValueError("the YAML text does not read back as the document it was written from")

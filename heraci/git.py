@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ LINK = "link:"
 SUBMODULE = "submodule:"
 
 _PART = 1 << 14
+_LARGEST_KEPT = 1 << 16  # bytes of one file, and of all
+_MOST_KEPT = 64 << 20
 # Neither through a link, nor waiting for a pipe that somebody put in a file's place.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -287,6 +290,9 @@ class _OnDisk(_Linked):
     def __init__(self, root: Path) -> None:
         self.root = root
         self._top = str(root)  # joining Paths is slow for thousands of files
+        # What was hashed is what is scanned and staged, though somebody edits it meanwhile.
+        self._kept: dict[str, bytes] = {}
+        self._room = _MOST_KEPT
 
     def _contents(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         return {path: self._read_file(path) for path in paths}
@@ -295,6 +301,15 @@ class _OnDisk(_Linked):
         return {path: str((self.root / path).readlink()) for path in paths}
 
     def _read_file(self, path: str) -> bytes:
+        content = self._kept.get(path)
+        if content is None:
+            content = self._read_anew(path)
+            if len(content) <= min(_LARGEST_KEPT, self._room):
+                self._kept[path] = content
+                self._room -= len(content)
+        return content
+
+    def _read_anew(self, path: str) -> bytes:
         try:
             descriptor = os.open(f"{self._top}/{path}", _FLAGS)
             try:
@@ -309,9 +324,9 @@ class _OnDisk(_Linked):
 
     def _hash(self, path: str) -> str:
         """The id that Git would give this file's content."""
-        place = self.root / path
-        mark = LINK if place.is_symlink() else ""
-        content = os.fsencode(place.readlink()) if mark else self._read_file(path)
+        place = f"{self._top}/{path}"
+        mark = LINK if stat.S_ISLNK(os.lstat(place).st_mode) else ""
+        content = os.fsencode(Path(place).readlink()) if mark else self._read_file(path)
         return mark + str(self._new_hash(b"blob %d\0" % len(content) + content).hexdigest())
 
     def _link_paths(self) -> list[str]:

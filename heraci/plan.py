@@ -667,7 +667,7 @@ def _patched_resources(patches: Sequence[Any], scope: Scope) -> dict[str, Mappin
             continue
         try:
             documents = document.load(known)
-        except (document.YAMLError, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             return None
         for each in map(mapping, _listed(documents[0] if documents else None, "containers")):
             name = text(each.get("name"))

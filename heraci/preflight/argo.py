@@ -253,7 +253,7 @@ def _read(data: Mapping[str, str]) -> dict[str, Any]:
     for key, text in data.items():
         try:
             [value] = document.load(text) or [None]
-        except (document.YAMLError, TypeError, ValueError):
+        except (TypeError, ValueError):
             continue
         read |= (value if isinstance(value, dict) else {}) if key == "config" else {key: value}
     return read

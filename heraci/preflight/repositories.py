@@ -129,7 +129,7 @@ class Repositories:
 def _read(text: Any) -> Any:
     try:
         return (document.load(text) or [None])[0] if text else None
-    except (document.YAMLError, ValueError, TypeError):
+    except (TypeError, ValueError):
         return None
 
 

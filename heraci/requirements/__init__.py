@@ -592,7 +592,7 @@ class _Reader:
         filled = fill_in(text, place.scope)
         try:
             return document.load(filled)
-        except (document.YAMLError, TypeError, ValueError):  # `{{x}}`: a mapping as a key
+        except (TypeError, ValueError):  # `{{x}}`: a mapping as a key
             held = PLACEHOLDER.search(filled)
             because = f": {held[0]} is known at run time only" if held else ""
             self.tell("unreadable-text", f"its {what} cannot be read as YAML{because}.", place)
