@@ -1,9 +1,10 @@
 """The fence to the Argo Server: the same operations as through the Kubernetes API, same results.
 
-Three things differ, and are made up for here. It has no server-side apply: templates and crons are
+Four things differ, and are made up for here. It has no server-side apply: templates and crons are
 read, merged and written. Its dry run exists for workflows alone: for the others its linter speaks.
-And it calls every conflict AlreadyExists, a quota written by two at the same time included: whoever
-creates looks at what is there.
+It calls every conflict AlreadyExists, a quota written by two at the same time included: whoever
+creates looks at what is there. And it lists workflows and finds templates in a memory of its own,
+which is a little late: what was written a moment ago may be missing.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ class ArgoServer:
             heavy = "-" + ",".join(f"items.{each}" for each in HEAVY)
             params["fields"] = "metadata,items.metadata" if metadata_only else heavy
         answer = self._request("GET", _path(kind, namespace), params)
-        items = [_typed(kind, each) for each in answer.get("items") or ()]
+        # With an archive, its workflows are among them: `archived` is there for those.
+        here = (each for each in answer.get("items") or () if not _is_archived(each))
+        items = [_typed(kind, each) for each in here]
         return items, (answer.get("metadata") or {}).get("resourceVersion") or ""
 
     def archived(self, namespace: str, labels: str) -> list[dict[str, Any]]:
@@ -172,10 +175,10 @@ class ArgoServer:
     ) -> dict[str, Any]:
         """Change a few fields (a JSON merge patch, made here)."""
         for attempt in range(1, CONFLICT_TRIES + 1):
-            live = self._request("GET", _path(kind, namespace, name))
             try:
+                live = self._request("GET", _path(kind, namespace, name))
                 return self._update(_typed(kind, _patched(live, change)))
-            except ConflictError:
+            except (ConflictError, MissingError):
                 if attempt == CONFLICT_TRIES:
                     raise
                 time.sleep(_pause(attempt))
@@ -388,6 +391,11 @@ def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
 def _typed(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Say the kind, which the server's answers leave out."""
     return {"apiVersion": "argoproj.io/v1alpha1", "kind": kind, **document}
+
+
+def _is_archived(item: Mapping[str, Any]) -> bool:
+    labels = item["metadata"].get("labels") or {}
+    return bool(labels.get("workflows.argoproj.io/workflow-archiving-status") == "Persisted")
 
 
 def _merged(document: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:

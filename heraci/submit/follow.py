@@ -129,7 +129,13 @@ class _Watch:
             return
         archived = self._archived()
         for run in missing:
-            self._change(archived.get(run.name) or _deleted(run))
+            if ended := archived.get(run.name):
+                self._change(ended)
+            # An Argo Server's list may be late, and lack what was created a moment ago.
+            elif found := self._server.find("Workflow", run.namespace, run.name):
+                self._see(found)
+            else:
+                self._change(_deleted(run))
 
     def _see(self, document: Document, *, deleted: bool = False) -> None:
         run = run_of(document)
