@@ -14,6 +14,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,11 @@ class ArgoServer:
         return link(self._ui, namespace, name, uid)
 
     def version(self) -> str:
-        """Return the server's version; asking it proves that the token is good."""
+        """Return the server's version, once it has taken the token."""
+        # It tells its version to every token; workflows only to one that is good.
+        with suppress(ForbiddenError):
+            limit = {"listOptions.limit": "1", "fields": "metadata"}
+            self._request("GET", _path("Workflow", "default"), limit)
         return str(self._request("GET", "/api/v1/version").get("version", ""))
 
     def find(self, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:

@@ -169,9 +169,9 @@ class LocalCluster:
         )
         # Without TLS, as it never leaves loopback; whoever asks needs a token of Kubernetes' own.
         flags = ["--auth-mode=client", "--secure=false", f"--port={port}"]
-        self.run_isolated(
-            "argo-server", [server, "server", *common, *flags], reaches=[api], offers=[port]
-        )
+        # With a caller's token it looks for the cluster where its own client would by default.
+        command = ["env", f"KUBECONFIG={kubeconfig}", server, "server", *common, *flags]
+        self.run_isolated("argo-server", command, reaches=[api], offers=[port])
         url = f"http://127.0.0.1:{port}"
         self._wait_for("the Argo Server", partial(self._answers, f"{url}/"))
         return url

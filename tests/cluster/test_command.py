@@ -192,8 +192,8 @@ def test_a_terminal_shows_in_place_what_is_on_its_way(at: Desk) -> None:
     # Drawn anew over what was there before, and away at the end.
     assert "\x1b[2F\x1b[J" in shown
     last = re.split(r"\x1b\[\d+F\x1b\[J", shown)[-1].splitlines()
-    assert [line.partition(" ")[0] for line in last] == ["Failed", "2", "1"]
-    assert last[1:] == ["2 created", "1 succeeded, 1 failed"]
+    assert last[0].startswith("Failed")
+    assert last[-2:] == ["2 created", "1 succeeded, 1 failed"]
 
 
 def test_a_wait_that_runs_out_ends_in_3(at: Desk) -> None:
@@ -270,8 +270,8 @@ def test_doctor_finds_both_servers_well(at: Desk, argo_server: Stack) -> None:
 
 
 def test_a_script_run_by_hand_reaches_the_argo_server(at: Desk, argo_server: Stack) -> None:
-    script = container("by-hand") + "\nfrom heraci import configure_hera\n\n"
-    at.repository.commit(**{"experiments/by_hand.py": f"{script}configure_hera()\nw.create()\n"})
+    script = "from heraci import configure_hera\n\nconfigure_hera()\n" + container("by-hand")
+    at.repository.commit(**{"experiments/by_hand.py": f"{script}\nw.create()\n"})
     command = [sys.executable, "experiments/by_hand.py"]
     subprocess.run(command, cwd=at.repository.path, env=os.environ | at.environ, check=True)
     (made,), _ = at.direct.objects("Workflow", at.namespace.name, "")
