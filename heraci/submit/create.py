@@ -131,7 +131,7 @@ class _Work:
             return fate
         name = template["metadata"]["name"]
         try:
-            serving.tie(self.server, template, document)
+            serving.tie(self.server, template, one.kind, document)
             if one.kind == "CronWorkflow":
                 for other in {name, self.used_before.get(one) or name}:
                     if other != serving.template_of(document):

@@ -13,10 +13,10 @@ from heraci.submit import values as v
 from heraci.submit.values import Document, Server
 
 
-def tie(server: Server, template: Document, owner: Document) -> None:
-    """Let the template be removed together with its owner."""
+def tie(server: Server, template: Document, kind: str, owner: Document) -> None:
+    """Let the template be removed together with its owner, of which the metadata is enough."""
     if not _owned(template, owner):
-        _give(server, template, [owner])
+        _give(server, template, kind, [owner])
 
 
 def retire(server: Server, name: str, cron: Document) -> None:
@@ -31,7 +31,7 @@ def retire(server: Server, name: str, cron: Document) -> None:
     selector = f"{v.CRON_LABEL}={cron['metadata']['name']}"
     runs, _ = server.objects("Workflow", namespace, selector)
     if users := [each for each in runs if template_of(each) == name]:
-        _give(server, template, users)
+        _give(server, template, "Workflow", users)
     else:
         server.delete("WorkflowTemplate", namespace, name)
 
@@ -49,11 +49,11 @@ def _owned(template: Document, owner: Document) -> bool:
     return owner["metadata"]["uid"] in {each["uid"] for each in owners}
 
 
-def _give(server: Server, template: Document, owners: Sequence[Document]) -> None:
+def _give(server: Server, template: Document, kind: str, owners: Sequence[Document]) -> None:
     references = [
         {
-            "apiVersion": owner["apiVersion"],
-            "kind": owner["kind"],
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": kind,
             "name": owner["metadata"]["name"],
             "uid": owner["metadata"]["uid"],
         }

@@ -124,7 +124,7 @@ def test_a_cron_leaves_the_template_of_an_older_commit(
     apply(server, namespace, inline("nightly", "9s"), provenance=LATER)
     found = direct.find("CronWorkflow", namespace.name, "nightly")
     assert found is not None
-    assert found["spec"]["workflowSpec"] == {"workflowTemplateRef": {"name": B}}
+    assert found["spec"]["workflowSpec"]["workflowTemplateRef"] == {"name": B}
     assert templates(direct, namespace) == {B}
     direct.delete("CronWorkflow", namespace.name, "nightly")
     eventually(lambda: templates(direct, namespace) == set() or None)
