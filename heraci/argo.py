@@ -211,14 +211,20 @@ class ArgoServer:
         }
         end = time.monotonic() + seconds
         silent = max(1.0, min(SILENT_SECONDS, seconds))
-        for line in self._lines(f"/api/v1/workflow-events/{namespace or ''}", params, silent):
-            event = json.loads(line).get("result")
-            if event is None:
-                return  # an error of the stream; the next list says whether it is a lasting one
-            if event.get("object"):
-                yield event["type"], _typed(kind, event["object"])
-            if time.monotonic() > end:
-                return
+        path = f"/api/v1/workflow-events/{namespace or ''}"
+        try:
+            for line in self._lines(path, params, silent):
+                event = json.loads(line).get("result")
+                if event is None:
+                    return  # an error of the stream; the next list says whether it lasts
+                if event.get("object"):
+                    yield event["type"], _typed(kind, event["object"])
+                if time.monotonic() > end:
+                    return
+        except RejectedError as error:
+            # It remembers lists longer than an API server that was restarted meanwhile.
+            if "too old resource version" not in str(error):
+                raise
 
     def _update(self, document: Mapping[str, Any]) -> dict[str, Any]:
         kind, metadata = document["kind"], document["metadata"]
@@ -463,7 +469,10 @@ def _message(answer: requests.Response) -> str:
         said = answer.json()
     except ValueError:
         return f"HTTP {answer.status_code}"
-    message = said.get("message") or said.get("error") if isinstance(said, dict) else None
+    said = said if isinstance(said, dict) else {}
+    message = said.get("message") or said.get("error")
+    if isinstance(message, dict):  # a stream's
+        message = message.get("message")
     return str(message or f"HTTP {answer.status_code}").strip().rstrip(".")
 
 

@@ -61,7 +61,7 @@ class Desk:
     direct: Cluster
 
     def heraci(self, *arguments: str, **environ: str) -> Done:
-        return heraci(*arguments, cwd=self.repository.path, **self.environ, **environ)
+        return heraci(*arguments, cwd=self.repository.path, **{**self.environ, **environ})
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -255,7 +255,8 @@ def test_a_dry_run_creates_nothing(at: Desk) -> None:
 
 
 def test_doctor_finds_both_servers_well(at: Desk, argo_server: Stack) -> None:
-    at.repository.commit(**{"heraci.toml": 'default-target = "lab"\n[targets.lab]\n'})
+    target = 'default-target = "lab"\n[targets.lab]\n'
+    at.repository.commit(**{"heraci.toml": target, "experiments/good.py": container("good")})
     checks = {each["name"]: each for each in at.heraci("doctor", "--format", "json").json["checks"]}
     assert checks["cluster"]["fine"], checks["cluster"]
     assert checks["argo-server"] == {
