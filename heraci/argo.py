@@ -1,9 +1,10 @@
 """The fence to the Argo Server: the same operations as through the Kubernetes API, same results.
 
-Three things differ, and are made up for here. It has no server-side apply: templates and crons are
+Four things differ, and are made up for here. It has no server-side apply: templates and crons are
 read, merged and written. Its dry run exists for workflows alone: for the others its linter speaks.
-And it calls every conflict AlreadyExists, a quota written by two at the same time included: whoever
-creates looks at what is there.
+It calls every conflict AlreadyExists, a quota written by two at the same time included: whoever
+creates looks at what is there. And it lists workflows and finds templates in a memory of its own,
+which is a little late: what was written a moment ago may be missing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +107,11 @@ class ArgoServer:
         return link(self._ui, namespace, name, uid)
 
     def version(self) -> str:
-        """Return the server's version; asking it proves that the token is good."""
+        """Return the server's version, once it has taken the token."""
+        # It tells its version to every token; workflows only to one that is good.
+        with suppress(ForbiddenError):
+            limit = {"listOptions.limit": "1", "fields": "metadata"}
+            self._request("GET", _path("Workflow", "default"), limit)
         return str(self._request("GET", "/api/v1/version").get("version", ""))
 
     def find(self, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
@@ -125,7 +131,9 @@ class ArgoServer:
             heavy = "-" + ",".join(f"items.{each}" for each in HEAVY)
             params["fields"] = "metadata,items.metadata" if metadata_only else heavy
         answer = self._request("GET", _path(kind, namespace), params)
-        items = [_typed(kind, each) for each in answer.get("items") or ()]
+        # With an archive, its workflows are among them: `archived` is there for those.
+        here = (each for each in answer.get("items") or () if not _is_archived(each))
+        items = [_typed(kind, each) for each in here]
         return items, (answer.get("metadata") or {}).get("resourceVersion") or ""
 
     def archived(self, namespace: str, labels: str) -> list[dict[str, Any]]:
@@ -172,10 +180,10 @@ class ArgoServer:
     ) -> dict[str, Any]:
         """Change a few fields (a JSON merge patch, made here)."""
         for attempt in range(1, CONFLICT_TRIES + 1):
-            live = self._request("GET", _path(kind, namespace, name))
             try:
+                live = self._request("GET", _path(kind, namespace, name))
                 return self._update(_typed(kind, _patched(live, change)))
-            except ConflictError:
+            except (ConflictError, MissingError):
                 if attempt == CONFLICT_TRIES:
                     raise
                 time.sleep(_pause(attempt))
@@ -203,14 +211,20 @@ class ArgoServer:
         }
         end = time.monotonic() + seconds
         silent = max(1.0, min(SILENT_SECONDS, seconds))
-        for line in self._lines(f"/api/v1/workflow-events/{namespace or ''}", params, silent):
-            event = json.loads(line).get("result")
-            if event is None:
-                return  # an error of the stream; the next list says whether it is a lasting one
-            if event.get("object"):
-                yield event["type"], _typed(kind, event["object"])
-            if time.monotonic() > end:
-                return
+        path = f"/api/v1/workflow-events/{namespace or ''}"
+        try:
+            for line in self._lines(path, params, silent):
+                event = json.loads(line).get("result")
+                if event is None:
+                    return  # an error of the stream; the next list says whether it lasts
+                if event.get("object"):
+                    yield event["type"], _typed(kind, event["object"])
+                if time.monotonic() > end:
+                    return
+        except RejectedError as error:
+            # It remembers lists longer than an API server that was restarted meanwhile.
+            if "too old resource version" not in str(error):
+                raise
 
     def _update(self, document: Mapping[str, Any]) -> dict[str, Any]:
         kind, metadata = document["kind"], document["metadata"]
@@ -390,6 +404,11 @@ def _typed(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "argoproj.io/v1alpha1", "kind": kind, **document}
 
 
+def _is_archived(item: Mapping[str, Any]) -> bool:
+    labels = item["metadata"].get("labels") or {}
+    return bool(labels.get("workflows.argoproj.io/workflow-archiving-status") == "Persisted")
+
+
 def _merged(document: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
     """Put a document over a live object: its spec whole, labels and annotations over theirs."""
     metadata, ours = dict(live["metadata"]), document["metadata"]
@@ -450,7 +469,10 @@ def _message(answer: requests.Response) -> str:
         said = answer.json()
     except ValueError:
         return f"HTTP {answer.status_code}"
-    message = said.get("message") or said.get("error") if isinstance(said, dict) else None
+    said = said if isinstance(said, dict) else {}
+    message = said.get("message") or said.get("error")
+    if isinstance(message, dict):  # a stream's
+        message = message.get("message")
     return str(message or f"HTTP {answer.status_code}").strip().rstrip(".")
 
 

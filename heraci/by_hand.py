@@ -9,8 +9,9 @@ from pathlib import Path
 def configure_hera(target: str | None = None) -> None:
     """Set Hera's global configuration: host, token, namespace and service account of a target.
 
-    Call it before `w.create()` in a script that is also run without heraci. While heraci compiles
-    the script it does nothing. SettingsError says what is missing.
+    Call it before the workflow is made, in a script that is also run without heraci: Hera puts the
+    namespace into it at once. While heraci compiles the script it does nothing. SettingsError says
+    what is missing.
     """
     if "HERACI" in os.environ:  # a worker's environ: the calls are recorded, not sent
         return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -46,6 +48,7 @@ class Told:
         self._colour = colour
         self._link = link
         self._dry_run = dry_run
+        self._table = _LiveTable() if form == "text" and sys.stdout.isatty() else None
 
     def fate(self, fate: Fate) -> None:
         """Tell what became of one object."""
@@ -64,8 +67,14 @@ class Told:
 
     def run(self, run: Run) -> None:
         """Tell how one run fares now."""
-        if not self._json:
+        if self._json:
+            return
+        if self._table is None:
             print(self._line(run), flush=True)
+        elif run.phase.ended:
+            self._table.end(run, self._line(run))
+        else:
+            self._table.show(run)
 
     def _line(self, run: Run) -> str:
         phase = f"{run.phase.value:9}"
@@ -87,6 +96,11 @@ class Told:
 
     def end(self, result: Submitted) -> None:
         """Tell what it came to."""
+        if self._table:
+            self._table.clear()
+            for run in result.runs:
+                if not run.phase.ended:
+                    print(self._line(run))
         if self._json:
             data = {
                 "submitted": [_fate_data(each) for each in result.fates],
@@ -114,6 +128,51 @@ class Told:
         return {**asdict(run), "phase": run.phase.value, "link": self._link(run)}
 
 
+class _LiveTable:
+    """What is on its way, in place at a terminal's end; what has ended stays above it."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, str], Run] = {}
+        self._ended: Counter[Phase] = Counter()
+        self._height = 0
+
+    def show(self, run: Run) -> None:
+        self._runs[run.namespace, run.name] = run
+        self._draw()
+
+    def end(self, run: Run, line: str) -> None:
+        self._runs.pop((run.namespace, run.name), None)
+        self._ended[run.phase] += 1
+        self._draw(f"{line}\n")
+
+    def clear(self) -> None:
+        """Leave nothing behind but what has ended."""
+        self._runs.clear()
+        self._draw()
+
+    def _draw(self, above: str = "") -> None:
+        width, height = shutil.get_terminal_size()
+        room = max(1, height - 3)
+        rows = [_row(each) for each in self._runs.values()]
+        if len(rows) > room:
+            rows[room - 1 :] = [f"… and {len(rows) - room + 1} more"]
+        if rows:
+            rows.append(_counted(self._runs.values(), self._ended))
+        back = f"\x1b[{self._height}F\x1b[J" if self._height else ""
+        shown = "".join(f"{each[: width - 1]}\n" for each in rows)
+        self._height = len(rows)
+        print(back + above + shown, end="", flush=True)
+
+
+def _row(run: Run) -> str:
+    place = report.safe(f"{run.namespace}/{run.name}")
+    return f"{run.phase.value:9}  {run.progress:7}  {place}  {report.safe(run.message)}".rstrip()
+
+
+def _going_on() -> Iterable[Phase]:
+    return (each for each in Phase if not each.ended)
+
+
 def _fate_data(fate: Fate) -> dict[str, object]:
     one = fate.submission
     return {
@@ -127,6 +186,6 @@ def _fate_data(fate: Fate) -> dict[str, object]:
     }
 
 
-def _counted(runs: Iterable[Run]) -> str:
-    counts = Counter(each.phase.value for each in runs)
-    return ", ".join(f"{counts[each.value]} {each.value.lower()}" for each in Phase if counts[each])
+def _counted(runs: Iterable[Run], more: Mapping[Phase, int] | None = None) -> str:
+    counts = Counter(each.phase for each in runs) + Counter(more or {})
+    return ", ".join(f"{counts[each]} {each.value.lower()}" for each in Phase if counts[each])

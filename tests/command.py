@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -66,6 +67,28 @@ def heraci(*arguments: str, cwd: Path, **environ: str) -> Done:
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode != 4, stderr
     return Done(code=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def on_a_terminal(*arguments: str, cwd: Path, **environ: str) -> tuple[int, str]:
+    """Run the command on a terminal of its own; give its exit code and all that it showed."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heraci", *arguments],
+        cwd=cwd,
+        env={**os.environ, "TERM": "xterm", **environ},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 65536):
+            shown += chunk
+    except OSError:  # Linux says so when the last writer has gone
+        pass
+    os.close(master)
+    return process.wait(timeout=60), shown.decode()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -200,7 +200,8 @@ class Settings(BaseSettings):
     template_only: bool = Field(
         False,
         description="Submit a template and a workflow that refers to it, for clusters that take "
-        "nothing else (`templateReferencing: Strict` or `Secure`).",
+        "nothing else (`templateReferencing: Strict` or `Secure`). The template goes when its "
+        "workflow goes.",
     )
 
     check_secret_keys: bool = Field(

@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from heraci.errors import HeraciError
+from heraci.submit import serving
 from heraci.submit import values as v
 from heraci.submit.values import Archive, Document, Fate, Server, Submission, What
 
 # After so many objects without an answer the server is taken for lost, and the rest is not tried.
 LOST_AFTER = 3
 CONFLICT_TRIES = 5
+# How often to ask again whether the server has seen a template that was applied a moment ago.
+LATE_TRIES = 7
 
 
 def submit(
@@ -38,11 +41,18 @@ def submit(
     applied = [each for each in submissions if each.applied]
     created = [each for each in submissions if not each.applied]
     work = _Work(server=server, dry_run=dry_run, is_later=is_later)
-    work.standing = _standing(server, archive, created)
+    work.standing, only_archived = _standing(server, archive, created)
     fates = []
-    for fate in _concurrently(work.apply, applied, concurrency):
-        fates.append(fate)
-        yield fate
+    for one in applied:
+        if one.serves and (*one.serves, one.namespace) in only_archived:
+            message = "Its run has ended."
+            fates.append(Fate(submission=one, what=What.UNCHANGED, message=message))
+    yield from fates
+    over = {each.submission for each in fates}
+    for wave in _waves([each for each in applied if each not in over]):
+        for fate in _concurrently(work.apply, wave, concurrency):
+            fates.append(fate)
+            yield fate
     failed = {fate.submission for fate in fates if fate.what is What.FAILED}
     held = {each: why for each in created if (why := _held_back(each, failed, applied))}
     for one, why in held.items():
@@ -67,6 +77,10 @@ class _Work:
     absent: set[tuple[str, str]] = field(default_factory=set)  # templates, in a dry run
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     standing: Mapping[tuple[str | None, str], Document] = field(default_factory=dict)
+    fresh: set[tuple[str, str]] = field(default_factory=set)  # templates applied just now
+    # The templates that heraci made, by what they serve; and what crons referred to until now.
+    templates: dict[tuple[str, str, str | None], Document] = field(default_factory=dict)
+    used_before: dict[Submission, str | None] = field(default_factory=dict)
     unanswered: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -83,12 +97,48 @@ class _Work:
             message = "Not tried: the server gave no more answers. Run the same command again."
             return Fate(submission=one, what=What.FAILED, message=message)
         try:
-            fate = do(one)
+            fate = self._patiently(one, do)
         except HeraciError as error:
             with self.lock:
                 self.unanswered += isinstance(error, ConnectionError)
             return Fate(submission=one, what=What.FAILED, message=str(error))
         self.unanswered = 0
+        if one.applied and fate.what in (What.CREATED, What.APPLIED) and not self.dry_run:
+            self.fresh.add((one.kind, one.name))
+        return fate if self.dry_run or fate.what is What.FAILED else self._tied(fate)
+
+    def _patiently(self, one: Submission, do: Callable[[Submission], Fate]) -> Fate:
+        """Do it again where the server may not know yet what it refers to.
+
+        An Argo Server checks references against a memory of its own, which is a little late.
+        """
+        for attempt in range(1, LATE_TRIES):
+            try:
+                return do(one)
+            except ValueError:
+                if not self.fresh & set(references(one.document)):
+                    raise
+            time.sleep(0.2 * attempt)
+        return do(one)
+
+    def _tied(self, fate: Fate) -> Fate:
+        """Bind the life of a template that heraci made to that of the object it was made for."""
+        one, document = fate.submission, fate.document
+        if one.serves and document:
+            self.templates[*one.serves, one.namespace] = document
+        template = self.templates.get((one.kind, one.name, one.namespace))
+        if template is None or document is None:
+            return fate
+        name = template["metadata"]["name"]
+        try:
+            serving.tie(self.server, template, one.kind, document)
+            if one.kind == "CronWorkflow":
+                for other in {name, self.used_before.get(one) or name}:
+                    if other != serving.template_of(document):
+                        serving.retire(self.server, other, document)
+        except HeraciError as error:
+            message = f"Its template {name} will stay on the cluster when it goes: {error}"
+            return replace(fate, message=message)
         return fate
 
     def _create(self, one: Submission) -> Fate:
@@ -150,6 +200,7 @@ class _Work:
             live = self.server.patch(one.kind, one.namespace, one.name, change)
         document = one.document
         if live is not None:
+            self.used_before[one] = serving.template_of(live)
             if owner := _other_owner(one, live):
                 return Fate(submission=one, what=What.FAILED, message=owner, document=live)
             commit = _labels(live).get(v.COMMIT_LABEL, "")
@@ -168,9 +219,13 @@ class _Work:
 
 def _standing(
     server: Server, archive: Archive | None, created: Sequence[Submission]
-) -> dict[tuple[str | None, str], Document]:
-    """Find the runs of these commits that are there already, or were: one list, not a thousand."""
+) -> tuple[dict[tuple[str | None, str], Document], set[tuple[str, str, str | None]]]:
+    """Find the runs of these commits that are there already, or were: one list, not a thousand.
+
+    The second answer names the runs that only the archive knows.
+    """
     found: dict[tuple[str | None, str], Document] = {}
+    live: set[tuple[str | None, str]] = set()
     places = {(each.namespace, _labels(each.document)[v.COMMIT_LABEL]) for each in created}
     for namespace, commit in sorted(places, key=str):
         selector = f"{v.COMMIT_LABEL}={commit},{v.ATTEMPT_LABEL}"
@@ -185,7 +240,19 @@ def _standing(
         except PermissionError:
             continue  # who may only create finds out by the name, one at a time
         found |= {(namespace, each["metadata"]["name"]): each for each in items}
-    return found
+        live |= {(namespace, each["metadata"]["name"]) for each in items}
+    return found, {("Workflow", name, place) for place, name in found.keys() - live}
+
+
+def _waves(applied: Sequence[Submission]) -> Iterator[list[Submission]]:
+    """Group objects so that what others refer to is there before them; a ring comes last."""
+    needs = {each: set(references(each.document)) for each in applied}
+    while needs:
+        there = {(each.kind, each.name) for each in needs}
+        blocked = {e: names for e, names in needs.items() if (names - {(e.kind, e.name)}) & there}
+        ready = [each for each in needs if each not in blocked]
+        yield ready or list(blocked)
+        needs = blocked if ready else {}
 
 
 def _held_back(

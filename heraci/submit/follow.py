@@ -20,6 +20,9 @@ WATCH_SECONDS = 300.0
 LOOK_SECONDS = 2.0
 # How long a server may be away: longer than an API server's restart or an upgrade of its node.
 PATIENCE_SECONDS = 600.0
+# How long one who could look until now may be refused: an API server that has just started refuses
+# all until it has read the roles.
+REFUSED_SECONDS = 60.0
 
 # What Argo itself says; "" is a workflow that no controller has seen.
 PHASES = {str(each): each for each in Phase}
@@ -86,17 +89,20 @@ class _Watch:
     def run(self) -> list[Run]:
         """Watch until all have ended; list anew whenever the line broke."""
         away_since = None
+        met = False
         for run in self._runs.values():
             self._on_change(run)
         while not self._done():
             try:
                 items, version = self._server.objects("Workflow", self._namespace, self._selector)
                 self._see_all(items)
-                away_since = None
+                away_since, met = None, True
                 self._watch_from(version)
-            except ConnectionError:
+            except (ConnectionError, PermissionError) as error:
                 away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > PATIENCE_SECONDS:
+                refused = isinstance(error, PermissionError)
+                patience = PATIENCE_SECONDS if not refused else REFUSED_SECONDS if met else 0.0
+                if time.monotonic() - away_since >= patience:
                     raise
             self.stopped.wait(min(LOOK_SECONDS, self._left()) if not self._done() else 0)
         return list(self._runs.values())
@@ -129,7 +135,13 @@ class _Watch:
             return
         archived = self._archived()
         for run in missing:
-            self._change(archived.get(run.name) or _deleted(run))
+            if ended := archived.get(run.name):
+                self._change(ended)
+            # An Argo Server's list may be late, and lack what was created a moment ago.
+            elif found := self._server.find("Workflow", run.namespace, run.name):
+                self._see(found)
+            else:
+                self._change(_deleted(run))
 
     def _see(self, document: Document, *, deleted: bool = False) -> None:
         run = run_of(document)

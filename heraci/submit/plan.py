@@ -127,7 +127,7 @@ def labelled(one: Submission, provenance: Provenance, *, pods: bool = True) -> D
         if pods or not refers:
             made["workflowSpec"] = _in(dict(spec.get("workflowSpec", {})), "podMetadata", labels)
         spec = made
-    elif (one.kind == "Workflow" and (pods or not refers)) or _made_for_a_run(one):
+    elif (one.kind == "Workflow" and (pods or not refers)) or one.serves:
         spec = _in(spec, "podMetadata", labels)
     return {**one.document, "metadata": metadata, "spec": spec}
 
@@ -143,7 +143,7 @@ def _labels(one: Submission, provenance: Provenance) -> dict[str, str]:
         v.EXPERIMENT_LABEL: naming.shortened(naming.slug(one.experiment), naming.LABEL),
         v.MANAGED_BY_LABEL: "heraci",
     }
-    if one.kind == "Workflow" or _made_for_a_run(one):
+    if one.kind == "Workflow" or one.serves:
         labels[v.ATTEMPT_LABEL] = str(provenance.attempt)
     return labels
 
@@ -187,7 +187,7 @@ def _split(one: Submission, provenance: Provenance) -> Iterator[Submission]:
     """Make of a workflow a template that nobody changes later, and a workflow that refers to it.
 
     The template is named by the commit: a controller in `Secure` mode ends a run whose template
-    was changed.
+    was changed. It lives as long as what it serves, which Kubernetes sees to.
     """
     in_cron = one.kind == "CronWorkflow"
     spec = one.document["spec"]
@@ -202,14 +202,11 @@ def _split(one: Submission, provenance: Provenance) -> Iterator[Submission]:
         "metadata": {},
         "spec": inner,
     }
-    yield replace(one, kind="WorkflowTemplate", name=name, document=document)
+    serves = (one.kind, one.name)
+    yield replace(one, kind="WorkflowTemplate", name=name, document=document, serves=serves)
     reference = {"workflowTemplateRef": {"name": name}}
     refers = {**spec, "workflowSpec": reference} if in_cron else reference
     yield replace(one, document={**one.document, "spec": refers})
-
-
-def _made_for_a_run(one: Submission) -> bool:
-    return one.kind == "WorkflowTemplate" and one.name != one.stem
 
 
 def _collisions(made: Iterable[Submission]) -> Iterator[Finding]:

@@ -10,13 +10,14 @@ from heraci.errors import HeraciError
 from heraci.submit import values as v
 from heraci.submit.values import Fate, Server, Submission, What
 
+# In the order in which they go: an Argo Server suspends no cron whose template is not there.
 APPLIED = ("CronWorkflow", "WorkflowTemplate", "ClusterWorkflowTemplate")
 
 
 def gone(bundle: Bundle, *, namespace: str) -> tuple[Submission, ...]:
     """Find the templates and crons that the base had and the head has no more."""
     kept = {(each.kind, each.name) for _, each in bundle.manifests}
-    return tuple(
+    found = (
         _once_submitted(experiment, manifest, namespace)
         for experiment in bundle.experiments
         # A head that does not compile says nothing about what it has no more.
@@ -24,6 +25,7 @@ def gone(bundle: Bundle, *, namespace: str) -> tuple[Submission, ...]:
         for manifest in experiment.base_manifests
         if manifest.kind in APPLIED and (manifest.kind, manifest.name) not in kept
     )
+    return tuple(sorted(found, key=lambda each: APPLIED.index(each.kind)))
 
 
 def prune(

@@ -54,7 +54,8 @@ class Provenance:
 class Submission:
     """One object to be on the cluster: complete, named and labelled.
 
-    `stem` is the name before commit and attempt; `source` is `file:line`.
+    `stem` is the name before commit and attempt; `source` is `file:line`; `serves` is the kind and
+    name of the run or cron for which alone heraci made this template.
     """
 
     experiment: str
@@ -65,6 +66,7 @@ class Submission:
     digest: str
     document: Document = field(repr=False, hash=False)
     source: str | None = None
+    serves: tuple[str, str] | None = None
 
     @property
     def applied(self) -> bool:

@@ -15,10 +15,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("command", nargs="?", choices=["build", "up"], default="up")
     parser.add_argument(
-        "--argo",
-        action="append",
-        choices=[build.ARGO, build.ARGO_WITH_SERVER, "none"],
-        help=f"Argo's version (default {build.ARGO}); build takes it more than once",
+        "--argo", default=build.ARGO, help="Argo's version (default %(default)s), or none"
     )
     parser.add_argument("--state", type=Path, help="write the running cluster's facts here")
     parser.add_argument("--owner", type=int, help="stop when this process ends")
@@ -57,12 +54,11 @@ def _up(argo: str | None, state: Path | None, owner: int | None) -> None:
 def main() -> None:
     """Do what the command line asks."""
     given = _arguments()
-    versions = [None if name == "none" else name for name in given.argo or [build.ARGO]]
+    version = None if given.argo == "none" else given.argo
     try:
-        for version in versions:
-            build.build(version, may_install_go=not given.state)
+        build.build(version, may_install_go=not given.state)
         if given.command == "up":
-            _up(versions[0], given.state, given.owner)
+            _up(version, given.state, given.owner)
     except build.UnavailableError as problem:
         sys.exit(f"test cluster: {problem}")
 

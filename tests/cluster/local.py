@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import requests
 
 from tests.cluster import build, credentials, forward, kubelet, standin_crds
 
 START_SECONDS = 90
+ARGO_CONFIG = "workflow-controller-configmap"
 CONTROLLERS = (
     "namespace-controller,serviceaccount-controller,resourcequota-controller,"
     "garbage-collector-controller,root-ca-certificate-publisher-controller,"
@@ -149,22 +150,16 @@ class LocalCluster:
         self._apply_definitions()
         self._kubelet = kubelet.StandInKubelet(kubeconfig)
         self._kubelet.start()
+        url = None
         if self._argo:
-            self._start_argo(self._argo, kubeconfig, api, argo_server)
-        with_server = self._argo == build.ARGO_WITH_SERVER
-        url = f"http://127.0.0.1:{argo_server}" if with_server else None
+            url = self._start_argo(self._argo, kubeconfig, api, argo_server)
         self.cluster = Cluster(kubeconfig, self._argo, url)
 
-    def _start_argo(self, version: str, kubeconfig: Path, api: int, argo_server: int) -> None:
-        config = "metricsConfig: {enabled: false}\ntelemetryConfig: {enabled: false}\n"
-        name = "workflow-controller-configmap"
+    def _start_argo(self, version: str, kubeconfig: Path, api: int, port: int) -> str:
         self._apply("/api/v1/namespaces/argo", {"apiVersion": "v1", "kind": "Namespace"})
-        self._apply(
-            f"/api/v1/namespaces/argo/configmaps/{name}",
-            {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config": config}},
-        )
-        controller, *server = (str(tool.path) for tool in build.argo_tools(version))
-        common = [f"--kubeconfig={kubeconfig}", "--namespace=argo", f"--configmap={name}"]
+        self._configure()
+        controller, server = (str(build.argo(version) / each) for each in build.ARGO_SERVERS)
+        common = [f"--kubeconfig={kubeconfig}", "--namespace=argo", f"--configmap={ARGO_CONFIG}"]
         image = f"quay.io/argoproj/argoexec:v{version}"  # named in pods, never pulled
         environ = ["env", "LEADER_ELECTION_DISABLE=true", "DEFAULT_REQUEUE_TIME=1s"]
         self.run_isolated(
@@ -172,16 +167,29 @@ class LocalCluster:
             [*environ, controller, *common, f"--executor-image={image}"],
             reaches=[api],
         )
-        if server:
-            flags = ["--auth-mode=client", "--secure=false", f"--port={argo_server}"]
-            self.run_isolated(
-                "argo-server",
-                [*server, "server", *common, *flags],
-                reaches=[api],
-                offers=[argo_server],
-            )
-            url = f"http://127.0.0.1:{argo_server}/"
-            self._wait_for("the Argo Server", partial(self._answers, url))
+        # Without TLS, as it never leaves loopback; whoever asks needs a token of Kubernetes' own.
+        flags = ["--auth-mode=client", "--secure=false", f"--port={port}"]
+        # With a caller's token it looks for the cluster where its own client would by default.
+        command = ["env", f"KUBECONFIG={kubeconfig}", server, "server", *common, *flags]
+        self.run_isolated("argo-server", command, reaches=[api], offers=[port])
+        url = f"http://127.0.0.1:{port}"
+        self._wait_for("the Argo Server", partial(self._answers, f"{url}/"))
+        return url
+
+    def restart_controller(self, **config: Any) -> None:
+        """Kill Argo's controller and start it again with this in its configuration."""
+        self._configure(**config)
+        process = self._processes["workflow-controller"]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._run("workflow-controller", *self._commands["workflow-controller"])
+
+    def _configure(self, **config: Any) -> None:
+        # What serves numbers would listen, and one of a kind is enough on a machine.
+        quiet = {"metricsConfig": {"enabled": False}, "telemetryConfig": {"enabled": False}}
+        data = {"config": json.dumps({**quiet, **config})}
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "data": data}
+        self._apply(f"/api/v1/namespaces/argo/configmaps/{ARGO_CONFIG}", body)
 
     def run_isolated(
         self, name: str, command: list[str], reaches: list[int], offers: list[int] | None = None
@@ -208,7 +216,7 @@ class LocalCluster:
     def _apply_definitions(self) -> None:
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         if self._argo:
-            for file in sorted(build.argo_crds(self._argo).iterdir()):
+            for file in sorted((build.argo(self._argo) / "crds").iterdir()):
                 plural = file.stem.removeprefix("argoproj.io_")
                 self._apply(f"{path}/{plural}.argoproj.io", file.read_bytes())
         else:

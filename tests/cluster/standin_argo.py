@@ -1,17 +1,16 @@
-"""Stand in for the Argo Server where the real one cannot be had: its REST before a real API server.
+"""Stand in for the Argo Server where a test asks for what the real one cannot be made to do.
 
-A double, because Argo's Go modules, and with them the server, are not to be had on every machine;
-where they are, the same tests run against the real one too. What it answers follows the server's
-source: the caller's token is passed through, Kubernetes' errors become gRPC's codes (each conflict
-AlreadyExists), answers leave out the kind, a list without items holds null, a dry run is a dry run
-for workflows alone, events come as server-sent events, a workflow that is gone is looked up in the
-archive (a list that the test fills).
+A double for two things alone: an archive with what a test puts into it, which a real server takes
+from a PostgreSQL or MySQL that most machines lack; and conflicts at will, which a real one has only
+where two write a quota in the same moment. What else it does is pass requests to a real API server
+and answer as the real one was seen to: the caller's token is passed through, Kubernetes' errors
+become gRPC's codes (each conflict AlreadyExists), answers leave out the kind, a list without items
+holds null, the archive's workflows are in lists too and are found by their names.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
+from tests.cluster import build
+
 GRPC = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 422: 3, 429: 8, 500: 13, 503: 14}
 QUOTA_CONFLICT = (
     'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please '
@@ -31,8 +32,6 @@ HTTP = {3: 400, 16: 401, 7: 403, 5: 404, 6: 409, 8: 429, 13: 500, 14: 503}
 KINDS = {
     "workflows": ("Workflow", "workflow"),
     "workflow-templates": ("WorkflowTemplate", "template"),
-    "cluster-workflow-templates": ("ClusterWorkflowTemplate", "template"),
-    "cron-workflows": ("CronWorkflow", "cronWorkflow"),
 }
 
 
@@ -46,6 +45,7 @@ class StandInArgoServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.kubernetes = kubernetes
         self.archive: list[dict[str, Any]] = []
+        self.heard: list[str | None] = []  # what callers gave to be let in
         self.conflicts = 0  # how many creations to refuse as a quota's conflict would be
         self.session = requests.Session()
         self.session.trust_env = False
@@ -90,13 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         params = dict(parse_qsl(address.query))
         try:
+            self.server.heard.append(self.headers.get("Authorization"))
             if not self.headers.get("Authorization"):
                 raise _RefusedError(
                     401, "token not valid. see https://argo-workflows.readthedocs.io/"
                 )
             steps = address.path.removeprefix("/api/v1/").split("/")
-            if steps[0] == "workflow-events":
-                return self._events(steps[1], params)
             self._tell(200, self._answer(steps, params, body))
         except _RefusedError as refused:
             said = {"code": refused.code, "message": refused.message, "details": []}
@@ -112,31 +111,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, steps: list[str], params: dict[str, str], body: Any) -> Any:
         if steps == ["version"]:
-            return {"version": "v3.6.19"}
+            return {"version": f"v{build.ARGO}"}
         if steps == ["archived-workflows"]:
-            return self._archived(params)
+            of = params["listOptions.fieldSelector"].removeprefix("metadata.namespace=")
+            found = self._archived(params["listOptions.labelSelector"], of)
+            return {"metadata": {}, "items": found or None}
         kind, field = KINDS[steps[0]]
-        cluster_wide = kind.startswith("Cluster")
-        namespace = None if cluster_wide else steps[1]
-        rest = steps[1:] if cluster_wide else steps[2:]
-        at = "/apis/argoproj.io/v1alpha1"
-        at += f"/namespaces/{namespace}" if namespace else ""
-        at += f"/{kind.lower()}s"
-        if rest == ["lint"]:
-            return body[field]
+        at = f"/apis/argoproj.io/v1alpha1/namespaces/{steps[1]}/{kind.lower()}s"
         if self.command == "POST":
             if self.server.conflicts:
                 self.server.conflicts -= 1
                 raise _RefusedError(409, QUOTA_CONFLICT)
-            query = {"dryRun": "All"} if body.get("serverDryRun") else {}
-            return _typeless(self._ask("POST", at, query, body[field]))
-        if self.command == "PUT":
-            return _typeless(self._ask("PUT", f"{at}/{rest[0]}", {}, body[field]))
-        if self.command == "DELETE":
-            self._ask("DELETE", f"{at}/{rest[0]}", {}, None)
-            return {}
-        if rest:
-            return self._one(kind, at, rest[0])
+            return _typeless(self._ask("POST", at, {}, body[field]))
+        if steps[2:]:
+            return self._one(kind, at, steps[2])
         return self._list(kind, at, params)
 
     def _one(self, kind: str, at: str, name: str) -> Any:
@@ -152,72 +140,39 @@ class _Handler(BaseHTTPRequestHandler):
         query = {"labelSelector": params.get("listOptions.labelSelector", "")}
         found = self._ask("GET", at, query, None)
         items = [_typeless(each) for each in found["items"]]
+        if kind == "Workflow":
+            namespace = at.split("/")[-2]
+            items += self._archived(query["labelSelector"], namespace)
         if params.get("fields") == "metadata,items.metadata":
             items = [{"metadata": each["metadata"]} for each in items]
         return {"metadata": found["metadata"], "items": items or None}
 
-    def _archived(self, params: dict[str, str]) -> Any:
-        namespace = params["listOptions.fieldSelector"].removeprefix("metadata.namespace=")
-        selector = params["listOptions.labelSelector"]
-
+    def _archived(self, selector: str, namespace: str) -> list[dict[str, Any]]:
         def chosen(item: dict[str, Any]) -> bool:
             labels = item["metadata"].get("labels", {})
-            pairs = (part.partition("=") for part in selector.split(","))
+            pairs = (part.partition("=") for part in selector.split(",") if part)
             return item["metadata"]["namespace"] == namespace and all(
                 labels.get(key) == value if equals else key in labels
                 for key, equals, value in pairs
             )
 
-        return {"metadata": {}, "items": list(filter(chosen, self.server.archive)) or None}
-
-    def _events(self, namespace: str, params: dict[str, str]) -> None:
-        query = {
-            "watch": "true",
-            "labelSelector": params["listOptions.labelSelector"],
-            "resourceVersion": params["listOptions.resourceVersion"],
-        }
-        path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflows"
-        answer = self._send("GET", path, query, None, stream=True)
-        if not answer.ok:
-            raise _RefusedError(answer.status_code, answer.json()["message"])
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        for line in answer.iter_lines(chunk_size=None):
-            event = json.loads(line)
-            said = {"result": {"type": event["type"], "object": _typeless(event["object"])}}
-            if event["type"] == "ERROR":
-                said = {"error": {"grpc_code": 13, "message": event["object"]["message"]}}
-            self.wfile.write(b"data: " + json.dumps(said).encode() + b"\n\n")
-            self.wfile.flush()
+        return list(filter(chosen, self.server.archive))
 
     def _ask(self, method: str, path: str, query: dict[str, str], body: Any) -> dict[str, Any]:
-        answer = self._send(method, path, query, body)
-        said: dict[str, Any] = answer.json()
-        if not answer.ok:
-            raise _RefusedError(answer.status_code, said["message"])
-        return said
-
-    def _send(
-        self, method: str, path: str, query: dict[str, str], body: Any, *, stream: bool = False
-    ) -> requests.Response:
-        # Go fills in what the REST body may leave out.
-        if body is not None and "kind" not in body:
-            kind = re.sub("s$", "", path.rstrip("/").split("/")[-1])
-            body = {"apiVersion": "argoproj.io/v1alpha1", "kind": kind, **body}
-        return self.server.session.request(
+        answer = self.server.session.request(
             method,
             self.server.kubernetes + path,
             params=query,
             json=body,
             headers={"Authorization": self.headers["Authorization"]},
             timeout=(5, 60),
-            stream=stream,
         )
+        said: dict[str, Any] = answer.json()
+        if not answer.ok:
+            raise _RefusedError(answer.status_code, said["message"])
+        return said
 
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815
+    do_GET = do_POST = _handle  # noqa: N815
 
 
 def _typeless(document: dict[str, Any]) -> dict[str, Any]:

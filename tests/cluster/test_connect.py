@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from kubernetes.config import incluster_config
 
+from heraci.argo import ArgoServer
 from heraci.cluster import (
     Cluster,
     MissingError,
@@ -31,7 +34,7 @@ from heraci.cluster import (
     connect,
     connection,
 )
-from heraci.errors import ClusterError
+from heraci.errors import ArgoError, ClusterError
 from tests.cluster.fixtures import Namespace
 from tests.cluster.unreliable import Behaviour, authority, unreliable
 
@@ -132,6 +135,29 @@ def test_by_a_client_certificate(
     beside = folder / "kubeconfig-by-certificate"
     beside.write_text(of(given))
     assert answers(connect(paths=[beside])), "paths in a kubeconfig are relative to it"
+
+
+def test_in_a_pod_by_its_own_account(
+    namespace: Namespace, kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = authority(namespace)
+    if right is None:
+        pytest.skip("this cluster's certificate is a public one")
+    address = urlsplit(connect(paths=[kubeconfig]).host)
+    token = tmp_path / "token"
+    token.write_text(token_of(namespace))
+    # The kubelet's folder in a pod is not to be had here; all else is as it would be there.
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(right))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(address.hostname))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    for cluster in (connect(in_cluster=True), connect()):
+        user = cluster.request("POST", path, body=review)["status"]["userInfo"]["username"]
+        assert user == f"system:serviceaccount:{namespace.name}:somebody"
+    with pytest.raises(ClusterError, match="No kubeconfig"):
+        connect(in_cluster=False)
 
 
 def plugin(folder: Path, *tokens: str, **more: Any) -> dict[str, Any]:
@@ -256,6 +282,20 @@ def test_by_a_proxy(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, how:
         assert answers(connect(content=of(given)))
         server = place(given)["server"].removeprefix("https://")
         assert asked == ([] if how == "NO_PROXY" else [server])
+
+
+def test_the_argo_server_by_a_proxy(
+    namespace: Namespace, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Any TLS server serves: how one gets there is asked, not what it says.
+    address = connect(paths=[kubeconfig]).host
+    server = ArgoServer(address, token="t", ca_certificate=authority(namespace))
+    with connect_proxy() as (proxy, asked):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(ArgoError, match="401"):
+            server.version()
+    assert asked == [address.removeprefix("https://")]
 
 
 def test_a_certificate_is_checked_unless_that_is_asked_for_by_name(given: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pty
 import re
 import shlex
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 
 from heraci import __main__ as command_line
 from heraci import __version__, commands
-from tests.command import contents, heraci, workflow
+from tests.command import contents, heraci, on_a_terminal, workflow
 from tests.repository import Repository
 
 PARSERS: dict[str, argparse.ArgumentParser] = next(
@@ -40,28 +39,6 @@ def imported_by(*arguments: str) -> set[str]:
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
     )
     return {name.partition(".")[0] for name in done.stderr.split()}
-
-
-def on_a_terminal(*arguments: str, cwd: Path, **environ: str) -> tuple[int, str]:
-    """Run the command on a terminal of its own; give its exit code and all that it showed."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "heraci", *arguments],
-        cwd=cwd,
-        env={**os.environ, "TERM": "xterm", **environ},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    shown = b""
-    try:
-        while chunk := os.read(master, 65536):
-            shown += chunk
-    except OSError:  # Linux says so when the last writer has gone
-        pass
-    os.close(master)
-    return process.wait(timeout=60), shown.decode()
 
 
 # --- start-up ------------------------------------------------------------------------------------
