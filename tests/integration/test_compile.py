@@ -562,13 +562,13 @@ def test_folder_order_and_number_of_workers_change_no_byte(tmp_path: Path):
 def test_what_differs_from_time_to_time_is_found(repository: Repository):
     repository.write("experiments/good/experiment.py", RANDOM)
     repository.write(
-        "experiments/clock/experiment.py",
-        workflow("clock", head="import time", args="['a', str(time.time_ns())]"),
+        "experiments/ever-new/experiment.py",
+        workflow("ever-new", head="import os", args="['a', str(os.getpid())]"),
     )
     done = heraci(
         "compile", "--all", "--check-determinism", "--format", "json", cwd=repository.path
     )
-    assert (done.code, done.findings) == (1, [("not-deterministic", "error", "clock")])
+    assert (done.code, done.findings) == (1, [("not-deterministic", "error", "ever-new")])
     assert "spec.templates[0].container.args[1]" in done.json["findings"][0]["message"]
 
 
@@ -585,15 +585,15 @@ def test_randomness_that_is_not_pinned_is_found(repository: Repository):
 
 
 def test_what_was_compiled_is_not_compiled_again(repository: Repository):
-    """That an experiment ran is seen by what it alone can know: the time."""
-    clock = workflow("clock", head="import time", args="[str(time.time_ns())]")
-    repository.commit(**{"experiments/clock/experiment.py": clock})
+    """That an experiment ran is seen by what it alone can know: its process."""
+    ever_new = workflow("ever-new", head="import os", args="[str(os.getpid())]")
+    repository.commit(**{"experiments/ever-new/experiment.py": ever_new})
 
     def digest(*arguments: str, **environ: str) -> str:
         done = heraci(
             "compile", "--all", "--format", "json", *arguments, cwd=repository.path, **environ
         )
-        return done.digests["clock"][0]
+        return done.digests["ever-new"][0]
 
     first = digest()
     assert digest() == first
@@ -604,16 +604,16 @@ def test_what_was_compiled_is_not_compiled_again(repository: Repository):
     assert digest() == first
     second = digest(HERACI_NAMESPACE="x")
     assert second != first
-    repository.write("experiments/clock/experiment.py", clock + "# why\n")
+    repository.write("experiments/ever-new/experiment.py", ever_new + "# why\n")
     third = digest()
     assert third not in {first, second}
-    repository.write("experiments/clock/experiment.py", clock)
+    repository.write("experiments/ever-new/experiment.py", ever_new)
     assert digest() == first
 
 
 def test_what_a_pull_request_compiled_is_read_by_pull_requests_only(repository: Repository):
-    clock = workflow("clock", head="import time", args="[str(time.time_ns())]")
-    repository.commit(**{"experiments/clock/experiment.py": clock})
+    ever_new = workflow("ever-new", head="import os", args="[str(os.getpid())]")
+    repository.commit(**{"experiments/ever-new/experiment.py": ever_new})
 
     def digest(event: str) -> str:
         done = heraci(
@@ -621,7 +621,7 @@ def test_what_a_pull_request_compiled_is_read_by_pull_requests_only(repository: 
             cwd=repository.path,
             GITHUB_EVENT_NAME=event,
         )
-        return done.digests["clock"][0]
+        return done.digests["ever-new"][0]
 
     pull_request = digest("pull_request")
     assert digest("pull_request_target") == pull_request
