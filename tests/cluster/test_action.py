@@ -276,6 +276,10 @@ def project(namespace: Namespace, tmp_path: Path) -> Iterator[Project]:
     core: Any = client.CoreV1Api(namespace.api)
     quota = {"metadata": {"name": "lab"}, "spec": {"hard": QUOTA}}
     core.create_namespaced_resource_quota(namespace.name, quota)
+    # Where a quota counts them, the containers that Argo adds must have some, too.
+    defaults = {"type": "Container", "defaultRequest": {"cpu": "10m", "memory": "16Mi"}}
+    limits = {"metadata": {"name": "lab"}, "spec": {"limits": [defaults]}}
+    core.create_namespaced_limit_range(namespace.name, limits)
     people.commit(
         **{
             "heraci.toml": f'default-target = "lab"\n\n{toml}',
