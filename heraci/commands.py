@@ -278,23 +278,29 @@ def _show(result: Bundle, settings: Settings, output: str | None, stream: Any) -
 
 
 class _Progress:
-    """One line on a terminal that tells how far it is; nothing anywhere else."""
+    """One line on a terminal that tells how far it is, gone at the end; nothing anywhere else."""
 
     def __init__(self, settings: Settings) -> None:
         self._shown = sys.stderr.isatty() and settings.format == "text"
+        self._is_there = False
 
     def __enter__(self) -> Progress:
         return self._tell
 
     def _tell(self, done: int, total: int, name: str) -> None:
-        if self._shown:
-            text = report.safe(f"compiling {done}/{total} {name}")[: _columns(sys.stderr) - 1]
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
+        if self._shown and done < total:
+            self._write(report.safe(f"compiling {done}/{total} {name}")[: _columns(sys.stderr) - 1])
+        elif self._is_there:
+            self._write("")
 
     def __exit__(self, *_: object) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
+        if self._is_there:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+        self._is_there = bool(text)
 
 
 def _colours(stream: Any) -> bool:
