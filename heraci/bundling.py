@@ -111,7 +111,7 @@ def run_compiler(
         outcomes.isolated = compiler.isolated
         if chosen.affected and (cache is None or cache.is_empty()):
             compiler.warm_up(len(chosen.affected))
-        requests = _requests(chosen, compared, where)
+        requests = _requests(chosen, compared)
         _compile_all(compiler, requests, outcomes, progress)
         if settings.check_determinism:
             again = [("repeated", request) for end, request in requests if end == "head"]
@@ -119,10 +119,10 @@ def run_compiler(
     return outcomes
 
 
-def _requests(chosen: Chosen, compared: Compared, where: Workspace) -> list[tuple[str, Request]]:
+def _requests(chosen: Chosen, compared: Compared) -> list[tuple[str, Request]]:
     """Make a request for each affected experiment at each end, with the end's name."""
     settings = compared.settings
-    head = _Requests(compared.head, settings, where, chosen.everything)
+    head = _Requests(chosen.sources, settings, chosen.everything)
     requests = [
         ("head", head.make(each.experiment))
         for each in chosen.affected
@@ -131,7 +131,8 @@ def _requests(chosen: Chosen, compared: Compared, where: Workspace) -> list[tupl
     if compared.base is not None and settings.compare:
         # Limits and the target are the head's: what is compared is the experiment, not the run.
         before = [*chosen.untouched, *(each.base for each in chosen.affected if each.base)]
-        base = _Requests(compared.base, compared.base_settings or settings, where, before)
+        sources = chosen.sources.beside(compared.base)
+        base = _Requests(sources, compared.base_settings or settings, before)
         requests += [
             ("base", base.make(each.base, name=each.experiment.name))
             for each in chosen.affected
@@ -179,16 +180,12 @@ class _Requests:
     """Makes the compiler's requests for the experiments of one tree."""
 
     def __init__(
-        self,
-        tree: changes.Tree,
-        settings: Settings,
-        where: Workspace,
-        everything: Sequence[Experiment],
+        self, sources: changes.Sources, settings: Settings, everything: Sequence[Experiment]
     ) -> None:
-        self.tree = tree
+        self.tree = tree = sources.tree
         self.settings = settings
-        self.folder = where.inside(settings.experiments_dir)
-        self.sources = changes.Sources(tree, self.folder)
+        self.folder = sources.experiments_dir
+        self.sources = sources
         self.entries = {each.path for each in everything}
         self.inside: dict[str, list[str]] = {}
         for path in tree.files:

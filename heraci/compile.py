@@ -27,6 +27,9 @@ from heraci.compile_environments import Environment, Environments, Wanted
 from heraci.compile_worker import PLACEHOLDER, PLACEHOLDER_SERVER, PLACEHOLDER_TOKEN
 from heraci.compile_workers import Ended, Limits, Task, Workers
 
+# By what lies there scripts know the root of a repository, going up until they find it.
+_MARKERS = ("heraci.toml", "pyproject.toml", "setup.cfg", "setup.py")
+_MARKER_FOLDERS = (".git",)
 KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
 _MOST_ROUNDS = 8
 # What faulthandler writes.
@@ -299,7 +302,7 @@ class _Attempt:
         self.round = round_
         self.manner = manner or _usual_manner(request)
         every = request.tree.files if request.whole_tree else (*request.files, *self.more)
-        self.staged = {path for path in every if request.tree.locate(path)}
+        self.staged = {path for path in (*every, *_MARKERS) if request.tree.locate(path)}
         self.key = _key(request, environment)
 
     def with_files(self, ended: Ended) -> _Attempt | None:
@@ -364,7 +367,8 @@ class _Attempt:
             python = self.environment.python or self.environment.own_python
             worker = str(Path(__file__).with_name("compile_worker") / "__main__.py")
             command = [str(python), "-s", worker, "3", "4"]
-        last = [each for each in (request.experiments_dir, "") if each in ("", *_folders(staged))]
+        there = {"", *_folders(staged)}
+        last = [each for each in dict.fromkeys([request.experiments_dir, ""]) if each in there]
         job = {
             "name": request.name,
             "path": request.path,
@@ -386,6 +390,7 @@ class _Attempt:
             label=label,
             job=job,
             files=lambda: tree.read_many(staged),
+            folders=_MARKER_FOLDERS,
             environ=_environ(request),
             limits=request.limits,
             command=command,

@@ -62,7 +62,8 @@ class Limits:
 class Task:
     """One thing to run behind the wall.
 
-    `files` are staged under `repository/` of the task's folder, `extra_files` in the folder itself.
+    `files` and empty `folders` are staged under `repository/` of the task's folder, `extra_files`
+    in the folder itself.
     `command` is a program to run instead of a warm worker; `{folder}` in it and in `environ` stands
     for the task's folder. `keep` moves this subfolder of it to another place when it ended well.
     """
@@ -70,6 +71,7 @@ class Task:
     label: str
     job: Mapping[str, Any] = field(default_factory=dict)
     files: Callable[[], Mapping[str, bytes]] = dict
+    folders: Sequence[str] = ()
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     command: Sequence[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -183,6 +185,8 @@ class Workers:
         writer = _Writer(str(place), uid)
         for name in ("home", "tmp"):
             writer.folder(name)
+        for path in task.folders:
+            writer.folder(f"repository/{path}")
         for path, content in task.files().items():
             writer.file(f"repository/{path}", content)
         for path, content in task.extra_files.items():

@@ -304,8 +304,12 @@ def _read_event(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What is to be compiled, with why; and what is known of all the others."""
+    """What is to be compiled, with why; and what is known of all the others.
 
+    `sources` are the head's, as far as they were looked through.
+    """
+
+    sources: changes.Sources
     affected: tuple[Affected, ...]
     untouched: tuple[Experiment, ...] = ()
     everything: tuple[Experiment, ...] = ()
@@ -338,7 +342,7 @@ def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen
         )
         if compared.range.kind == "nothing":
             affected = ()
-        return Chosen(affected=affected, everything=everything, findings=findings)
+        return Chosen(sources=sources, affected=affected, everything=everything, findings=findings)
     found = changes.affected_experiments(
         sources.beside(compared.base),
         sources,
@@ -352,6 +356,7 @@ def select(compared: Compared, selection: Selection, where: Workspace) -> Chosen
     taken = {each.experiment.name for each in found}
     untouched = tuple(each for each in everything if each.name not in taken)
     return Chosen(
+        sources=sources,
         affected=found,
         untouched=untouched,
         everything=everything,

@@ -546,6 +546,26 @@ def many(folder: Path, order: int) -> None:
         (folder / name).write_text(files[name])
 
 
+@pytest.mark.parametrize("marker", [".git", "pyproject.toml"])
+def test_a_script_that_looks_for_the_root_finds_it(repository: Repository, marker: str):
+    looking = f"""\
+        import os
+        root = os.path.dirname(os.path.abspath(__file__))
+        while not os.path.exists(os.path.join(root, {marker!r})):
+            root = os.path.dirname(root)
+        image = open(os.path.join(root, "image.txt")).read()
+    """
+    repository.write("pyproject.toml", "[project]\nname = 'lab'\nversion = '1'\n")
+    repository.write("image.txt", "python:3.12")
+    script = workflow("climber", head=dedent(looking), args="[image]")
+    repository.write("experiments/climber/experiment.py", script)
+    done = heraci(
+        *("compile", "--all", "--compile-timeout", "20", "--format", "json"), cwd=repository.path
+    )
+    assert (done.code, done.findings) == (0, [])
+    assert "- python:3.12\n" in (repository.path / "compiled/climber.yaml").read_text()
+
+
 def test_folder_order_and_number_of_workers_change_no_byte(tmp_path: Path):
     found = []
     for number, jobs in enumerate(["1", "4"]):
