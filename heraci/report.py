@@ -67,7 +67,7 @@ def _experiment(
     yield f"{status} {name}{where}  {made}{more}".rstrip()
     reasons = [each for each in experiment.reasons if each != "named"]
     for reason in reasons[:3]:
-        yield f"{'':11}{'':{width}}  because {safe(reason)}"
+        yield f"{'':11}{'':{width}}  {safe(reason)}"
     if len(reasons) > 3:
         yield f"{'':11}{'':{width}}  and {len(reasons) - 3} more reasons"
     if experiment.base_error:

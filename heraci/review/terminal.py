@@ -99,7 +99,7 @@ class _Terminal:
         yield from rest
         for number, line in enumerate(part.why):
             yield from self.folded(
-                _plain(line), first="  because " if not number else " " * 10, indent=" " * 12
+                _plain(line), first="  why: " if not number else " " * 7, indent=" " * 9
             )
         for line in part.notes:
             yield from self.folded(_plain(line), first="  ", indent="  ")

@@ -195,9 +195,9 @@ def test_list_tells_reasons(listed: Repository):
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout == dedent("""\
         changed    a
-                      because imports lib/mesh.py, which changed
+                      imports lib/mesh.py, which changed
         added      c
-                      because experiments/c/experiment.py was added
+                      experiments/c/experiment.py was added
 
         3 experiments: 1 added, 1 changed, 1 unaffected
         """)

@@ -77,11 +77,11 @@ def test_text():
     assert report.text(BUNDLE, "compiled") == dedent(
         """\
         added      added  compiled/added.yaml  Workflow added-
-                          because it is new
+                          it is new
         changed    deep   compiled/deep.yaml  Workflow n0, Workflow n1, Workflow n2 and 2 more
-                          because a.py changed
-                          because b.py changed
-                          because c.py changed
+                          a.py changed
+                          b.py changed
+                          c.py changed
                           and 1 more reasons
                           the base does not compile: NameError: x
         failed     named
