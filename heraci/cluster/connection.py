@@ -21,6 +21,8 @@ READ_SECONDS = 60.0
 LONGEST_PAUSE = 8.0
 LONGEST_RETRY_AFTER = 60.0
 WORTH_ANOTHER_TRY = frozenset({429, 500, 502, 503, 504})
+# A 403 for a quota that is so new that nobody has counted yet.
+_UNCOUNTED = b"status unknown for quota"
 
 Params = Mapping[str, str | int | bool | None]
 NO_PARAMS: Params = {}
@@ -90,7 +92,7 @@ class Connection:
                 return json.loads(answer.data) if answer.data else None
             if answer.status == 401 and not last and self._renewed(access):
                 continue
-            if answer.status not in WORTH_ANOTHER_TRY or last:
+            if last or not (answer.status in WORTH_ANOTHER_TRY or _UNCOUNTED in answer.data):
                 raise errors.refusal(answer.status, method, path, answer.data, access.who)
             time.sleep(pause(attempt, answer.headers.get("Retry-After")))
 

@@ -96,10 +96,15 @@ class Lab:
         spec = {key: hard.pop(key) for key in ("scopes", "scopeSelector") if key in hard}
         names = {key.replace("__", "/").replace("_", "."): each for key, each in hard.items()}
         self.create("ResourceQuota", name, spec={"hard": names, **spec})
-        end = time.monotonic() + 30
-        while "hard" not in self.cluster.get(self.path("ResourceQuota", name)).get("status", {}):
+        # Of kinds that came after it, the controller learns within half a minute.
+        end = time.monotonic() + 90
+        while not names.keys() <= self.used(name).keys():
             assert time.monotonic() < end, "nobody counts what the quota counts"
             time.sleep(0.1)
+
+    def used(self, quota: str) -> dict[str, str]:
+        found = self.cluster.get(self.path("ResourceQuota", quota)).get("status", {})
+        return dict(found.get("used", {}))
 
     def claims(self) -> list[str]:
         found = self.cluster.get(self.path("PersistentVolumeClaim"))["items"]
@@ -152,7 +157,7 @@ class Lab:
         far = {"name": "far", "templateRef": {"name": "library", "template": "part"}, **size}
         wide = {"name": self.own, "template": "part", "clusterScope": True}
         job = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}
-        cache = {"configMap": {"name": "cache", "key": "k"}}
+        cache = {"configMap": {"name": "cache"}}
         lock = {"configMapKeyRef": {"name": "locks", "key": "one"}}
         value = {"configMapKeyRef": {"name": "values", "key": "size"}}
         steps = ("gpu", "make")
