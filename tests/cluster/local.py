@@ -139,6 +139,8 @@ class LocalCluster:
             *("--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none"),
         )
         self._wait_for("the API server", self._ready)
+        # Before the controllers, which learn of kinds that come later after a minute or two.
+        self._apply_definitions()
         self._run(
             *("kube-controller-manager", controller_manager, f"--kubeconfig={kubeconfig}"),
             f"--authentication-kubeconfig={kubeconfig}",
@@ -147,7 +149,6 @@ class LocalCluster:
             f"--service-account-private-key-file={folder / 'accounts.key'}",
             *(f"--root-ca-file={folder / 'ca.crt'}", f"--controllers={CONTROLLERS}"),
         )
-        self._apply_definitions()
         self._kubelet = kubelet.StandInKubelet(kubeconfig)
         self._kubelet.start()
         url = None
