@@ -43,6 +43,7 @@ _FROM_PIP = {
     "PIP_INDEX_URL": "UV_INDEX_URL",
     "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_CERT": "SSL_CERT_FILE",
 }
 _PYTHON_NAME = re.compile(r"python3\.\d+")
 _CREDENTIAL_IN_URL = re.compile(r"//[^/\s]*@")
@@ -223,6 +224,11 @@ class Environments:
         if isinstance(known, Environment):
             return known
         file = question.dependencies or question.path
+        if "UnknownIssuer" in known:
+            known += (
+                "\nWhere a proxy signs what passes, set UV_SYSTEM_CERTS=true (the certificates of "
+                "this system), or SSL_CERT_FILE to the file with its certificate."
+            )
         return Finding(
             rule="dependencies",
             severity=Severity.ERROR,
