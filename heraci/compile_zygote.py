@@ -32,7 +32,7 @@ _HUGE_PAGE = 2 << 20
 _PIECE = 1 << 16
 _HEAD = 4  # bytes of a job's size
 _LARGE = 100_000  # bytes: what the C library still takes from its heap
-_MOST_PIECES = 50_000
+_MOST_TAKEN = 8 << 20  # bytes: where memory is ordered otherwise than here, no more than that
 
 
 def serve(control: socket.socket, *, server: int, many: bool) -> NoReturn:
@@ -191,12 +191,13 @@ def _fill_holes() -> None:
     pool = 16 << 10  # of CPython's allocator, for objects of one size each
     for size in range(48, 513, 16):
         last, row = 0, 0
-        # As many side by side as a pool holds: they came from an empty one.
-        while row < pool // size - 2:
+        for _ in range(_MOST_TAKEN // 8 // size):
             _filling.append(bytes(size - 33))
             place = id(_filling[-1])
             row = row + 1 if place == last + size else 0
             last = place
+            if row == pool // size - 2:
+                break  # as many side by side as a pool holds: they came from an empty one
 
 
 def _fill_c_heap() -> Iterator[int]:
@@ -206,12 +207,15 @@ def _fill_c_heap() -> Iterator[int]:
     free.argtypes = [ctypes.c_void_p]
     top = malloc(_LARGE)
     free(top)
-    left = _MOST_PIECES
+    left = _MOST_TAKEN
     for size in (*(1 << power for power in range(16, 10, -1)), *range(1024, 16, -16)):
-        while left and (place := malloc(size)) and place < top:
+        while left > 0:
+            place = malloc(size)
+            if not place or place >= top:
+                free(place)
+                break
             yield place
-            left -= 1
-        free(place)
+            left -= size
 
 
 _filling: list[object] = []
