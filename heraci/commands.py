@@ -288,10 +288,10 @@ class _Progress:
         return self._tell
 
     def _tell(self, done: int, total: int, name: str) -> None:
-        if self._shown and done < total:
+        if self._shown:
             self._write(report.safe(f"compiling {done}/{total} {name}")[: _columns(sys.stderr) - 1])
-        elif self._is_there:
-            self._write("")
+            if done == total:
+                self._write("")
 
     def __exit__(self, *_: object) -> None:
         if self._is_there:
