@@ -84,9 +84,6 @@ def _only(made: Bundle, selection: Selection) -> Bundle:
     return replace(made, experiments=chosen, findings=tuple(findings))
 
 
-# --- assert ------------------------------------------------------------------------------------
-
-
 @dataclass
 class Outcomes:
     """What compiling gave, by name, at each end; `repeated` is the head compiled once more."""

@@ -128,13 +128,7 @@ class Server:
         names = ("result", "log")
         files = [_create(os.path.join(request["folder"], name), request["uid"]) for name in names]
         self.folders.add(os.path.dirname(request["folder"]))
-        now = time.monotonic()
-        worker = _Worker(
-            request=request,
-            started=time.time(),
-            deadline=now + request["limits"]["seconds"],
-            looked_at=now + _CALM,
-        )
+        started = time.time()
         if request["command"]:
             pid = os.fork()
             if pid == 0:
@@ -144,7 +138,13 @@ class Server:
             pid = self.zygote.fork(request, files)
         for file in files:
             os.close(file)
-        self.running[pid] = worker
+        now = time.monotonic()  # not before: the first fork waits until Hera is imported
+        self.running[pid] = _Worker(
+            request=request,
+            started=started,
+            deadline=now + request["limits"]["seconds"],
+            looked_at=now + _CALM,
+        )
 
     def reap(self) -> None:
         """Answer for each worker that has ended, once nothing of it is left."""

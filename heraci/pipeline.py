@@ -19,6 +19,8 @@ from heraci.submission_report import Told
 from heraci.submit import Fate, Phase, Plan, Provenance, Run, What
 from heraci.workspace import Selection, Workspace
 
+# --- assert ------------------------------------------------------------------------------------
+
 
 def assert_bundle(
     made: Bundle, settings: Settings, namespace: str, inventory: preflight.Inventory
