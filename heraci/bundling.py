@@ -14,10 +14,11 @@ from typing import Any
 from heraci import __version__, bundle, changes
 from heraci.bundle import Bundle, CompiledExperiment, Finding, Severity, Status
 from heraci.changes import Affected, Change, Experiment
-from heraci.compile import Compiler, Outcome, Request, differ
-from heraci.compile_cache import Cache
-from heraci.compile_environments import Environments, declared_in
-from heraci.compile_workers import Limits
+from heraci.compile.cache import Cache
+from heraci.compile.compiler import Compiler
+from heraci.compile.environments import Environments, declared_in
+from heraci.compile.values import Outcome, Request, differ
+from heraci.compile.workers import Limits
 from heraci.errors import SettingsError
 from heraci.settings import ExperimentSettings, Settings
 from heraci.workspace import SETTINGS_FILES, Chosen, Compared, Selection, Workspace, select

@@ -12,8 +12,9 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from heraci.compile import Compiler, Outcome, Request
-from heraci.compile_environments import Environments
+from heraci.compile.compiler import Compiler
+from heraci.compile.environments import Environments
+from heraci.compile.values import Outcome, Request
 
 PATH = "experiments/it.py"
 # One line, so that the line numbers of a test's script begin with 2.

@@ -41,9 +41,9 @@ _PACKAGE = Path(heraci.__file__).parent
 _LAUNCHER = f"""
 import ctypes, json, os, sys
 sys.path.insert(0, {os.fspath(_PACKAGE.parent)!r})
-from heraci import compile_confinement
+from heraci.compile import confinement
 uid, kept, needed, program = *map(json.loads, sys.argv[1:4]), sys.argv[4:]
-compile_confinement.show(needed)
+confinement.show(needed)
 if uid is not None:
     os.setgroups([])
     os.setgid(uid)

@@ -12,7 +12,7 @@ from heraci.changes.affected import Affected, Change, Known, affected_experiment
 from heraci.changes.experiments import Experiment, find_experiments, missing_entries
 from heraci.changes.imports import Import, Imports, imports_of
 from heraci.changes.sources import Closure, Sources
-from heraci.changes.tree import Tree
+from heraci.tree import Tree
 
 __all__ = [
     "Affected",

@@ -8,7 +8,7 @@ from posixpath import basename
 
 from heraci.changes.experiments import Experiment, find_experiments
 from heraci.changes.sources import Sources
-from heraci.changes.tree import parents
+from heraci.tree import parents
 
 SETTINGS = frozenset({"heraci.toml", "pyproject.toml", "hera.config"})
 

@@ -10,7 +10,7 @@ from posixpath import basename, dirname, join, normpath
 
 from heraci.changes.imports import HERA
 from heraci.changes.sources import Sources
-from heraci.changes.tree import Tree, parents
+from heraci.tree import Tree, parents
 
 ENTRY = "experiment.py"
 _USES_HERA = re.compile(

@@ -10,7 +10,7 @@ from posixpath import basename
 from heraci.changes.difference import SETTINGS, Difference
 from heraci.changes.reads import READS, lists_outward, words_in_texts
 from heraci.changes.texts import PLAIN, Texts, holds, words_of
-from heraci.changes.tree import as_bytes, parents, stem
+from heraci.tree import as_bytes, parents, stem
 
 MANY_WORDS = 64
 

@@ -11,7 +11,7 @@ from heraci.changes.imports import DYNAMIC, DYNAMIC_WORDS, EDITS_PATH, PATH_WORD
 from heraci.changes.mentions import MANY_WORDS, Mentions
 from heraci.changes.reads import LIST_WORDS, READ_WORDS, READS, lists_outward
 from heraci.changes.sources import LISTS_ITSELF
-from heraci.changes.tree import as_bytes, stem
+from heraci.tree import as_bytes, stem
 
 _NO_TEXT = re.compile(rb"\0|coding[:=]")
 _ANY_MODULE = (*DYNAMIC_WORDS, *PATH_WORDS, b"\0", b"coding", b"__all__")

@@ -7,7 +7,7 @@ from posixpath import basename
 
 from heraci.changes.difference import Difference, differences
 from heraci.changes.experiments import Experiment
-from heraci.changes.tree import Tree
+from heraci.tree import Tree
 
 
 def renamed(

@@ -10,7 +10,7 @@ from functools import cached_property
 from posixpath import dirname, normpath
 
 from heraci.changes.imports import Import, Imports, imports_of, is_of_hera
-from heraci.changes.tree import Tree, as_bytes, parents, stem
+from heraci.tree import Tree, as_bytes, parents, stem
 
 _LISTS = rb"(?:glob|listdir|iterdir|scandir|iter_modules|walk_packages)"
 LISTS_ITSELF = re.compile(rb"__all__.*" + _LISTS + rb"|" + _LISTS + rb".*__all__", re.DOTALL)

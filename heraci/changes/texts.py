@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import accumulate
 
-from heraci.changes.tree import as_bytes
+from heraci.tree import as_bytes
 
 PLAIN = re.compile(rb"\w(?:[\w.-]*\w)?", re.ASCII)
 

@@ -2,7 +2,7 @@
 
 This is the only code that runs an author's Python. It is plain standard library, because it runs
 beside whatever Hera (5.6 to 7.x) and Python (3.9 or later) an experiment asks for, and it finds out
-what is there instead of asking for a version. The wall around it is `compile_server`'s affair;
+what is there instead of asking for a version. The wall around it is `server`'s affair;
 nothing here is a defence against a hostile script, which can lie about itself alone.
 
 Whatever would reach a server is recorded instead of sent, and answered with something that a

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from heraci.bundle import Severity
-from heraci.compile import Compiler, Outcome
+from heraci.compile.compiler import Compiler
+from heraci.compile.values import Outcome
 from heraci.experiment import COMMIT
 from tests.compiling import compiler, documents, findings, hera, names, needs, request
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from heraci.compile import Outcome, Request
+from heraci.compile.values import Outcome, Request
 from heraci.compile_worker import PLACEHOLDER_TOKEN
 from tests.compiling import compiler, findings, hera, names, needs, request
 

@@ -31,7 +31,7 @@ RESULT = 3  # the descriptor that a worker writes its result to
 
 
 def confine(request: dict[str, Any], result: int, log: int) -> None:
-    """Give up everything that a worker does not need; `request` is one of `compile_server`'s.
+    """Give up everything that a worker does not need; `request` is one of `server`'s.
 
     What is not kept: the session, descriptors other than standard ones and the result's, the uid
     and all rights, the right to gain any. What it starts ends with it.

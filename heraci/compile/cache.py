@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heraci.bundle import Finding, LazyDocument, Manifest, Origin, Requirement, Severity, plain
+from heraci.compile.values import Outcome, Request
+
 _AT_ONCE = 500
 _KEPT = 50_000  # rows; an outcome is a few kilobytes
 
@@ -83,3 +86,57 @@ class Cache:
         """Close the file."""
         if self._connection is not None:
             self._connection.close()
+
+
+def preserve(outcome: Outcome) -> str:
+    """Write an outcome for the cache."""
+    manifests = [plain(each) for each in outcome.manifests]
+    for each in manifests:
+        # As text in the text: most of the time only its digest is asked for.
+        each["document"] = json.dumps(each["document"], ensure_ascii=False, separators=(",", ":"))
+    data = {
+        "manifests": manifests,
+        "text": outcome.text,
+        "requirements": [plain(each) for each in outcome.requirements],
+        "findings": [plain(each) for each in outcome.findings],
+        "source_files": outcome.source_files,
+        "failed": outcome.failed,
+        "empty": outcome.empty,
+        "log": outcome.log,
+        "python": outcome.python,
+        "hera": outcome.hera,
+        "pins": outcome.pins,
+    }
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    # A path need not be text; as JSON's own escape it survives.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def revive(request: Request, data: dict[str, Any]) -> Outcome:
+    """Read an outcome of the cache; our own data, not checked again."""
+    data = dict(data)  # base and head may share it
+    return Outcome(
+        name=request.name,
+        path=request.path,
+        manifests=tuple(_read_manifest(each) for each in data.pop("manifests")),
+        requirements=tuple(_read_requirement(each) for each in data.pop("requirements")),
+        findings=tuple(_read_finding(each) for each in data.pop("findings")),
+        source_files=tuple(data.pop("source_files")),
+        pins=tuple(data.pop("pins")),
+        cached=True,
+        **data,
+    )
+
+
+def _read_manifest(data: dict[str, Any]) -> Manifest:
+    return Manifest(**{**data, "document": LazyDocument(data["document"])})
+
+
+def _read_requirement(data: dict[str, Any]) -> Requirement:
+    lists: dict[str, Any] = {name: tuple(data[name]) for name in ("keys", "access") if name in data}
+    origin = Origin(data.get("origin", Origin.MANIFEST))
+    return Requirement(**{**data, **lists, "origin": origin})
+
+
+def _read_finding(data: dict[str, Any]) -> Finding:
+    return Finding(**{**data, "severity": Severity(data["severity"])})

@@ -2,10 +2,10 @@
 
 heraci starts it as a fresh process with an allow-listed environ. A worker has limits, a result and
 a log file opened for it, no other descriptor, and, where heraci runs as root, an unprivileged uid
-that no other running worker has. Most are forked by `compile_zygote`, which has imported Hera; jobs
+that no other running worker has. Most are forked by `zygote`, which has imported Hera; jobs
 that need another Python, and the installing of packages, are a fork of the server, and an exec.
 
-It speaks JSON lines over one socket with `heraci.compile_workers`, and lives as long as that socket
+It speaks JSON lines over one socket with `heraci.compile.workers`, and lives as long as that socket
 is open, whatever becomes of heraci. Its first line holds `refused`: why no stranger's code may run
 here, or None. A request holds `id`, `folder` (where `result` and `log` are written; workers cannot
 enter it), `place` (the worker's own folder in it), `uid` (None: keep ours), `environ`, `limits`
@@ -28,9 +28,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from heraci import compile_zygote
-from heraci.compile_confinement import RESULT, adopt_orphans, confine, isolate
-from heraci.removal import remove_tree
+from heraci.compile.confinement import RESULT, adopt_orphans, confine, isolate
+from heraci.compile.removal import remove_tree
+from heraci.compile.zygote import LostError, Zygote
 
 _JOB, _RESULT_OF_COMMAND = 3, 4
 _CALM = 0.25  # seconds between two looks at what long-running workers have written
@@ -243,65 +243,6 @@ class Server:
             _sweep(worker)
         for folder in self.folders:
             remove_tree(folder)
-
-
-class LostError(Exception):
-    """The warm process has ended."""
-
-
-class Zygote:
-    """The warm process, as the server sees it; `ended` holds the statuses of its ended workers."""
-
-    # What a worker leaves behind becomes the server's before its end is told.
-
-    def __init__(self, *, many: bool) -> None:
-        self.socket, theirs = socket.socketpair()
-        self.buffer = b""
-        self.started: list[int] = []
-        self.living: set[int] = set()
-        self.ended: dict[int, int] = {}
-        server = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self.socket.close()
-            compile_zygote.serve(theirs, server=server, many=many)
-        theirs.close()
-
-    def fork(self, request: dict[str, Any], files: list[int]) -> int:
-        """Have a worker forked that has these files as its result and its log; give its pid."""
-        data = json.dumps(request).encode()
-        data = len(data).to_bytes(4, "big") + data
-        sent = socket.send_fds(self.socket, [data], files)
-        if sent < len(data):
-            self.socket.sendall(data[sent:])
-        while not self.started:
-            self.hear()
-        return self.started.pop()
-
-    def end(self) -> None:
-        """End the process once it has told of all its workers, which were killed just now."""
-        until = time.monotonic() + _PATIENCE
-        with contextlib.suppress(OSError, LostError):
-            while self.living and (left := until - time.monotonic()) > 0:
-                self.socket.settimeout(left)
-                self.hear()
-        _kill(self.pid)
-        os.waitpid(self.pid, 0)
-
-    def hear(self) -> None:
-        """Read what it tells; see `compile_zygote`."""
-        data = self.socket.recv(65536)
-        if not data:
-            raise LostError("the process that workers are forked from has ended")
-        *lines, self.buffer = (self.buffer + data).split(b"\n")
-        for line in lines:
-            numbers = [int(each) for each in line[1:].split()]
-            if line[:1] == b"+":
-                self.started.append(numbers[0])
-                self.living.add(numbers[0])
-            else:
-                self.living.remove(numbers[0])
-                self.ended[numbers[0]] = numbers[1]
 
 
 # --- starting -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Install an experiment's packages with uv; runs behind the wall, for building runs their code.
 
-Plain standard library, started as a program: `compile_install.py UV` in a task's folder that holds
+Plain standard library, started as a program: `install.py UV` in a task's folder that holds
 `requirements/` and `install.json`; leaves the environment in `env` and writes what it holds, as
 JSON, to descriptor 4.
 

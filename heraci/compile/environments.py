@@ -18,11 +18,12 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from posixpath import dirname, join, normpath
-from typing import Any, Protocol
+from typing import Any
 
 from heraci.bundle import Finding, Severity
-from heraci.compile_workers import Ended, Limits, Task, Workers
-from heraci.removal import remove_tree
+from heraci.compile.removal import remove_tree
+from heraci.compile.workers import Ended, Limits, Task, Workers
+from heraci.tree import Tree
 
 REQUIREMENTS = ("requirements.txt", "pyproject.toml")
 _SCRIPT_BLOCK = re.compile(rb"^# /// script\s*$(.*?)^# ///\s*$", re.MULTILINE | re.DOTALL)
@@ -47,15 +48,6 @@ _FROM_PIP = {
 }
 _PYTHON_NAME = re.compile(r"python3\.\d+")
 _CREDENTIAL_IN_URL = re.compile(r"//[^/\s]*@")
-
-
-class Tree(Protocol):
-    """A snapshot of the repository's files; see `heraci.changes.Tree`."""
-
-    @property
-    def files(self) -> Mapping[str, str]: ...
-    def locate(self, path: str) -> str | None: ...
-    def read_many(self, paths: Iterable[str]) -> Mapping[str, bytes]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +164,7 @@ class Environments:
     @cached_property
     def authors(self) -> Path:
         """A folder that holds heraci's author classes and nothing else of it."""
-        package = Path(__file__).parent
+        package = Path(__file__).parent.parent
         sources = {name: (package / name).read_bytes() for name in ("__init__.py", "experiment.py")}
         key = hashlib.sha256(b"\0".join(sources.values())).hexdigest()[:16]
         target = self._folder / "authors" / key
@@ -288,7 +280,7 @@ class Environments:
             every = [path for path in tree.files if tree.locate(path)]
             files = {f"requirements/{name}": each for name, each in tree.read_many(every).items()}
             files |= {f"requirements/{n}": each for n, each in declaration.requirements.items()}
-        installer = str(Path(__file__).with_name("compile_install.py"))
+        installer = str(Path(__file__).with_name("install.py"))
         return Task(
             label=key,
             command=[sys.executable, "-s", "-P", installer, _uv()],

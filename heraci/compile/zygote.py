@@ -2,7 +2,7 @@
 
 It does as little as can be done between two forks. What a process writes to after a fork is copied,
 page by page, and what its memory consists of is what a fork costs: so the books are kept by
-`compile_server`, which starts it, and a worker reads its own job.
+`server`, which starts it, and a worker reads its own job.
 
 Over one socket the server sends the size of a job, the job as JSON, and the descriptors of the
 worker's result and log. The answers are lines: `+PID` for each worker that was started, in the
@@ -21,30 +21,95 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NoReturn
 
-from heraci.compile_confinement import RESULT, confine, end_with, libc
+from heraci.compile.confinement import RESULT, confine, end_with, libc
 
 _MADV_COLLAPSE = 25
 _HUGE_PAGE = 2 << 20
 _PIECE = 1 << 16
 _HEAD = 4  # bytes of a job's size
 _LARGE = 100_000  # bytes: what the C library still takes from its heap
+_PATIENCE = 10.0  # seconds until its workers, once killed, count as gone
 _MOST_TAKEN = 8 << 20  # bytes: where memory is ordered otherwise than here, no more than that
 
 
-def serve(control: socket.socket, *, server: int, many: bool) -> NoReturn:
+class LostError(Exception):
+    """The warm process has ended."""
+
+
+class Zygote:
+    """The server's end: `ended` holds the statuses of workers that have ended."""
+
+    # What a worker leaves behind becomes the server's before its end is told.
+
+    def __init__(self, *, many: bool) -> None:
+        self.socket, theirs = socket.socketpair()
+        self.buffer = b""
+        self.started: list[int] = []
+        self.living: set[int] = set()
+        self.ended: dict[int, int] = {}
+        server = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.socket.close()
+            _serve(theirs, server=server, many=many)
+        theirs.close()
+
+    def fork(self, request: dict[str, Any], files: list[int]) -> int:
+        """Have a worker forked that has these files as its result and its log; give its pid."""
+        data = json.dumps(request).encode()
+        data = len(data).to_bytes(_HEAD, "big") + data
+        sent = socket.send_fds(self.socket, [data], files)
+        if sent < len(data):
+            self.socket.sendall(data[sent:])
+        while not self.started:
+            self.hear()
+        return self.started.pop()
+
+    def end(self) -> None:
+        """End the process once it has told of all its workers, which were killed just now."""
+        until = time.monotonic() + _PATIENCE
+        with contextlib.suppress(OSError, LostError):
+            while self.living and (left := until - time.monotonic()) > 0:
+                self.socket.settimeout(left)
+                self.hear()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def hear(self) -> None:
+        """Read what it tells."""
+        data = self.socket.recv(_PIECE)
+        if not data:
+            raise LostError("the process that workers are forked from has ended")
+        *lines, self.buffer = (self.buffer + data).split(b"\n")
+        for line in lines:
+            numbers = [int(each) for each in line[1:].split()]
+            if line[:1] == b"+":
+                self.started.append(numbers[0])
+                self.living.add(numbers[0])
+            else:
+                self.living.remove(numbers[0])
+                self.ended[numbers[0]] = numbers[1]
+
+
+# --- its own end ----------------------------------------------------------------------------------
+
+
+def _serve(control: socket.socket, *, server: int, many: bool) -> NoReturn:
     """Get warm, then fork workers until the server, whose pid is given, is no more."""
     code = 1
     try:
         end_with(server)
         with _noted_fork_hooks() as hooks, _light_requests():
             run = _warm_run()
-        zygote = _Zygote(control, run, hooks)
+        warm = _Warm(control, run, hooks)
         _make_ready_to_fork(many=many)
-        zygote.serve()
+        warm.serve()
         code = 0
     except ConnectionError:
         code = 0  # the server has ended in the middle of a sentence
@@ -63,7 +128,7 @@ def _warm_run() -> Any:
     return run
 
 
-class _Zygote:
+class _Warm:
     """Forks on demand and tells of the end of what it forked."""
 
     def __init__(self, control: socket.socket, run: Any, hooks: list[dict[str, Any]]) -> None:

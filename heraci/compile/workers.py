@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
+from heraci.compile.removal import remove_tree
 from heraci.errors import CompileError, HeraciError
-from heraci.removal import remove_tree
 
 # Below the range that systemd hands out, above what distributions give to people and services.
 _FIRST_UID = 60_600
@@ -39,9 +39,9 @@ _MANY = 50
 _START = """\
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-from heraci import compile_server
+from heraci.compile import server
 del sys.path[0]
-compile_server.main()
+server.main()
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -261,12 +261,12 @@ class Workers:
 
 
 class _Server:
-    """One `compile_server` process and the socket to it."""
+    """One `server` process and the socket to it."""
 
     def __init__(
         self, folder: Path, *, network: bool, many: bool, needed: list[str], uids: _Uids | None
     ) -> None:
-        package = Path(__file__).parent
+        package = Path(__file__).parent.parent
         self.socket, theirs = socket.socketpair()
         prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(package), *needed}
         # Where folders outside the prefixes hold packages, an editable install's own tree aside.
@@ -420,7 +420,7 @@ class _Uids:
 
     @property
     def keeper(self) -> int:
-        """A uid that no process ever has; see `compile_server.end_user`."""
+        """A uid that no process ever has; see `server.end_user`."""
         return self._first
 
     def of(self, slot: int) -> int:
