@@ -125,11 +125,12 @@ class Attempt:
         tree = request.tree
         staged = sorted(self.staged)
         warm = self.environment.python is None and not request.allow_network
-        command = None
+        python = None
         if not warm:
-            python = self.environment.python or self.environment.own_python
+            own = self.environment.python or self.environment.own_python
             worker = str(_PACKAGE / "compile_worker" / "__main__.py")
-            command = [str(python), "-s", worker, "3", "4"]
+            beside = str(authors) if self.environment.python else ""
+            python = [str(own), "-s", worker, beside, metadata.version("hera")]
         there = {"", *_folders(staged)}
         last = [each for each in dict.fromkeys([request.experiments_dir, ""]) if each in there]
         job = {
@@ -156,7 +157,7 @@ class Attempt:
             folders=_MARKER_FOLDERS,
             environ=_environ(request),
             limits=request.limits,
-            command=command,
+            python=python,
             network=request.allow_network,
             extra_files={"kubeconfig": _PLACEHOLDER_KUBECONFIG.encode()},
         )

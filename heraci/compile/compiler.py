@@ -64,7 +64,9 @@ class Compiler:
             else:
                 waiting.append(Attempt(request, environment))
         found = self._recall(waiting)
-        attempts = deque(each for each in waiting if id(each) not in found)
+        missing = [each for each in waiting if id(each) not in found]
+        # Those of one Python after the other: while it is warm.
+        attempts = deque(sorted(missing, key=lambda each: str(each.environment.python or "")))
         self._workers.expected = len(attempts)
         for attempt in waiting:
             if id(attempt) in found:

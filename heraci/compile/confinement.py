@@ -7,27 +7,28 @@ effort, and `heraci doctor` says so.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import os
 import resource
 import signal
 import stat
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
+from heraci.compile_worker.process import (
+    adopt_orphans,
+    be_open_to_own_user,
+    end_with,
+    gain_nothing,
+    keep_only,
+    libc,
+    limit,
+    limit_processor_time,
+)
+
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWIPC = 0x08000000
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
-
-_LINUX = sys.platform == "linux"
-RESULT = 3  # the descriptor that a worker writes its result to
 
 
 def confine(request: dict[str, Any], result: int, log: int) -> None:
@@ -40,7 +41,7 @@ def confine(request: dict[str, Any], result: int, log: int) -> None:
     for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
-    _keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
+    keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
     with contextlib.suppress(OSError):  # where memory runs out, it is a worker that goes
         file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(file, b"1000")
@@ -49,36 +50,18 @@ def confine(request: dict[str, Any], result: int, log: int) -> None:
     _drop_privileges(request["uid"])
     # Its own uid may look at it, so /proc/self and /dev/stdout are what they are elsewhere. What
     # is to become another program still knows its environ, an index's password perhaps.
-    _prctl(_PR_SET_DUMPABLE, int(not request["command"]))
+    be_open_to_own_user(not request["command"])
     os.umask(0o077)
 
 
-def _keep_only(*files: int) -> None:
-    """Make these files the descriptors from 0 on, and close all others."""
-    first = len(files)
-    # Copies first: none of them may lie where another one goes.
-    for target, file in enumerate([fcntl.fcntl(file, fcntl.F_DUPFD, first) for file in files]):
-        os.dup2(file, target)
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-
-
 def _limit(limits: dict[str, Any]) -> None:
-    wanted = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_AS: limits["memory"],
-        resource.RLIMIT_FSIZE: limits["file_size"],
-        resource.RLIMIT_NOFILE: limits["open_files"],
-        resource.RLIMIT_NPROC: limits["processes"],
-        # Time is measured on the wall; this only ends a loop that outlives its watcher.
-        resource.RLIMIT_CPU: int(limits["seconds"]) + 5,
-    }
-    for kind, value in wanted.items():
-        if value is None:
-            continue
-        _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        with contextlib.suppress(ValueError, OSError):  # macOS knows, but refuses, some of them
-            resource.setrlimit(kind, (value, value))
+    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_AS, limits["memory"])
+    limit(resource.RLIMIT_FSIZE, limits["file_size"])
+    limit(resource.RLIMIT_NOFILE, limits["open_files"])
+    limit(resource.RLIMIT_NPROC, limits["processes"])
+    if limits["seconds"]:
+        limit_processor_time(limits["seconds"])
 
 
 def _drop_privileges(uid: int | None) -> None:
@@ -89,20 +72,8 @@ def _drop_privileges(uid: int | None) -> None:
         os.setuid(uid)
     # After the uid, whose change clears it.
     end_with(parent)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    gain_nothing()
     adopt_orphans()
-
-
-def end_with(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, however that ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it had ended before it could be noticed
-
-
-def adopt_orphans() -> None:
-    """Become the parent of what descendants leave behind."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 # --- before the first worker ----------------------------------------------------------------------
@@ -195,21 +166,3 @@ def _closed_part(path: str) -> str | None:
         except FileNotFoundError:  # covered, and not laid open
             return folder
     return None
-
-
-# --- the system -----------------------------------------------------------------------------------
-
-
-def _prctl(option: int, value: int) -> None:
-    if _LINUX:
-        libc("prctl", option, value, 0, 0, 0)
-
-
-_functions = ctypes.CDLL(None, use_errno=True)
-
-
-def libc(name: str, *arguments: Any) -> None:
-    """Call a function of the C library; OSError where it says no."""
-    if getattr(_functions, name)(*arguments):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

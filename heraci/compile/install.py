@@ -2,7 +2,7 @@
 
 Plain standard library, started as a program: `install.py UV` in a task's folder that holds
 `requirements/` and `install.json`; leaves the environment in `env` and writes what it holds, as
-JSON, to descriptor 4.
+JSON, to descriptor 3.
 
 An index's address may hold a password. So whatever asks an index comes first, while no file of a
 package can run: nothing is built then (`no_build`), and the environment's Python has not been
@@ -33,7 +33,7 @@ def main() -> None:
     # It remembers what it asked for, and whom.
     shutil.rmtree(os.environ["UV_CACHE_DIR"], ignore_errors=True)
     known = {name: each for name, each in os.environ.items() if not _is_an_address(name)}
-    os.set_inheritable(4, True)
+    os.set_inheritable(3, True)
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:], "describe"], known)
 
 
@@ -57,7 +57,7 @@ def _describe(uv: str) -> None:
     _run(_PYTHON, "-m", "compileall", "-q", "-j", "0", os.path.join("env", "lib"), check=False)
     pins = _run(uv, "pip", "freeze", "--python", _PYTHON).split("\n")
     version = _run(_PYTHON, "-c", _VERSION).strip()
-    with os.fdopen(4, "w", encoding="utf-8") as file:
+    with os.fdopen(3, "w", encoding="utf-8") as file:
         json.dump({"pins": [each for each in pins if each], "python": version}, file)
 
 

@@ -2,16 +2,17 @@
 
 heraci starts it as a fresh process with an allow-listed environ. A worker has limits, a result and
 a log file opened for it, no other descriptor, and, where heraci runs as root, an unprivileged uid
-that no other running worker has. Most are forked by `zygote`, which has imported Hera; jobs
-that need another Python, and the installing of packages, are a fork of the server, and an exec.
+that no other running worker has. Most are forked by `zygote`, which has imported Hera; those that
+need another Python by an `own_python` of their slot; what installs packages is a fork, and an exec.
 
 It speaks JSON lines over one socket with `heraci.compile.workers`, and lives as long as that socket
 is open, whatever becomes of heraci. Its first line holds `refused`: why no stranger's code may run
 here, or None. A request holds `id`, `folder` (where `result` and `log` are written; workers cannot
 enter it), `place` (the worker's own folder in it), `uid` (None: keep ours), `environ`, `limits`
 (`seconds`, `memory`, `file_size`, `folder_size`, `open_files`, `processes`), `job` (see
-`compile_worker`), and `command`: run this instead of forking a warm worker. An answer holds `id`,
-and either `code`, or `signal`, or `reason`, which is "timeout" or "folder_size".
+`compile_worker`), `python` (`command` and `environ` of the Python to keep warm for it, None for
+ours), and `command`: run this instead of a worker. An answer holds `id`, and either `code`, or
+`signal`, or `reason`, which is "timeout" or "folder_size".
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ import selectors
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from heraci.compile.confinement import RESULT, adopt_orphans, confine, isolate
+from heraci.compile.confinement import confine, isolate
+from heraci.compile.own_python import OwnPython
 from heraci.compile.removal import remove_tree
 from heraci.compile.zygote import LostError, Zygote
+from heraci.compile_worker.process import adopt_orphans
 
-_JOB, _RESULT_OF_COMMAND = 3, 4
 _CALM = 0.25  # seconds between two looks at what long-running workers have written
+_WARMING = 60.0  # seconds until a Python must have imported Hera
 _PATIENCE = 10.0  # seconds until what was killed counts as gone
 _LEAST_SIZE = 4096  # what the smallest file takes
 # Where anybody may write: what a worker left there would wait for the next one that has its uid.
@@ -49,11 +53,18 @@ class _Worker:
     deadline: float
     looked_at: float  # when its folder is next, by the same clock as the deadline
     fate: str | None = None
+    begun: bool = False
 
     @property
     def uid(self) -> int | None:
         uid: int | None = self.request["uid"]
         return uid
+
+    def begin(self) -> None:
+        """Count its time from now, once: before, its Python was not warm."""
+        if not self.begun:
+            self.begun = True
+            self.deadline = time.monotonic() + self.request["limits"]["seconds"]
 
 
 class Server:
@@ -65,6 +76,7 @@ class Server:
     def __init__(self, control: socket.socket, zygote: Zygote | None, keeper: int | None) -> None:
         self.control = control
         self.zygote = zygote
+        self.own: dict[int, OwnPython] = {}  # by pid
         self.keeper = keeper
         self.folders: set[str] = set()  # where heraci stages workers' files
         self.buffer = b""
@@ -102,6 +114,8 @@ class Server:
                     os.read(reader, 65536)
             elif self.zygote and key.fileobj is self.zygote.socket:
                 self.zygote.hear()
+            elif isinstance(key.data, OwnPython):
+                self.hear(key.data)
             elif not self.receive():
                 return False
         return True
@@ -133,18 +147,66 @@ class Server:
             pid = os.fork()
             if pid == 0:
                 _become(request, *files)
+        elif request["python"]:
+            pid = self.run_in_own(request, files)
         else:
             assert self.zygote is not None
             pid = self.zygote.fork(request, files)
         for file in files:
             os.close(file)
         now = time.monotonic()  # not before: the first fork waits until Hera is imported
+        seconds = request["limits"]["seconds"]
         self.running[pid] = _Worker(
             request=request,
             started=started,
-            deadline=now + request["limits"]["seconds"],
+            deadline=now + (max(seconds, _WARMING) if request["python"] else seconds),
             looked_at=now + _CALM,
         )
+
+    def run_in_own(self, request: dict[str, Any], files: list[int]) -> int:
+        """Have a job run by its slot's Python, which is kept or started; give the pid of that."""
+        own = next((each for each in self.own.values() if each.fits(request)), None)
+        if own is None:
+            for other in [each for each in self.own.values() if each.slot == request["id"]]:
+                self.end_own(other)
+            own = OwnPython(request, files[1])
+            self.own[own.pid] = own
+            self.selector.register(own.socket, selectors.EVENT_READ, own)
+        # Through a file, which takes any size at once and has no name that a later one could open.
+        with tempfile.TemporaryFile(dir=request["folder"]) as job:
+            told = {name: request[name] for name in ("environ", "job", "place")}
+            job.write(json.dumps({**told, "seconds": request["limits"]["seconds"]}).encode())
+            job.seek(0)
+            with contextlib.suppress(OSError):  # it has just ended, which is told in a moment
+                own.run([job.fileno(), *files])
+        return own.pid
+
+    def hear(self, own: OwnPython) -> None:
+        """Take note of what a Python says of its worker; one that talks nonsense is ended."""
+        if self.own.get(own.pid) is not own:
+            return  # ended since there was something to hear
+        try:
+            for status in own.hear():
+                worker = self.running.get(own.pid)
+                if worker is None:
+                    raise ValueError("it has no worker")
+                if status is None:
+                    worker.begin()
+                else:
+                    self.ended[own.pid] = status
+        except (OSError, ValueError):
+            self.forget_own(own)
+            _kill(own.pid)
+
+    def forget_own(self, own: OwnPython) -> None:
+        if self.own.pop(own.pid, None):
+            self.selector.unregister(own.socket)
+            own.socket.close()
+
+    def end_own(self, own: OwnPython) -> None:
+        self.forget_own(own)
+        _kill(own.pid)
+        os.waitpid(own.pid, 0)
 
     def reap(self) -> None:
         """Answer for each worker that has ended, once nothing of it is left."""
@@ -152,8 +214,12 @@ class Server:
         while self.ended:
             pid, status = self.ended.popitem()
             worker = self.running.pop(pid)
-            _kill_group(pid)
-            self.end_leftovers(worker.uid)
+            own = self.own.get(pid)
+            if own is None or worker.fate or not own.is_alone():
+                if own is not None:
+                    self.end_own(own)
+                _kill_group(pid)
+                self.end_leftovers(worker.uid)
             _sweep(worker)
             if worker.fate:
                 self.answer(worker, reason=worker.fate)
@@ -169,6 +235,8 @@ class Server:
             self.zygote.ended.clear()
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if own := self.own.get(found[0]):
+                    self.forget_own(own)
                 if found[0] in self.running:
                     self.ended[found[0]] = found[1]
 
@@ -182,7 +250,14 @@ class Server:
                 _kill(pid)
             else:
                 worker.fate, worker.deadline = "timeout", now + _CALM
-                _signal(pid, signal.SIGUSR2)
+                self.ask_for_line(pid)
+
+    def ask_for_line(self, pid: int) -> None:
+        with contextlib.suppress(OSError):
+            if own := self.own.get(pid):
+                own.ask_for_line()
+            else:
+                os.kill(pid, signal.SIGUSR2)
 
     def end_greedy(self) -> None:
         """End workers that fill their folder; those that take a moment only are not looked at."""
@@ -219,7 +294,7 @@ class Server:
         """
         try:
             with open(f"/proc/self/task/{os.getpid()}/children") as file:
-                orphans = set(map(int, file.read().split())) - self.running.keys()
+                orphans = set(map(int, file.read().split())) - self.running.keys() - self.own.keys()
         except OSError:
             return False  # not Linux: a group of processes is all that can be ended
         if self.zygote:
@@ -231,9 +306,11 @@ class Server:
     def end(self) -> None:
         """End every worker at once and remove their files: heraci has ended, or wants no more."""
         workers = list(self.running.values())
-        for pid in self.running:
+        for pid in self.running.keys() - self.own.keys():
             _kill_group(pid)
             _kill(pid)
+        for own in list(self.own.values()):
+            self.end_own(own)
         if self.zygote:
             self.zygote.end()
         self.running.clear()
@@ -260,17 +337,10 @@ def _create(path: str, uid: int | None) -> int:
 
 
 def _become(request: dict[str, Any], result: int, log: int) -> NoReturn:
-    """Turn the forked process into another program, behind the wall.
-
-    It finds the job in one file and writes its result to another.
-    """
+    """Turn the forked process into another program, behind the wall."""
     try:
         confine(request, result, log)
         os.chdir(request["place"])
-        with open("job.json", "x", encoding="utf-8") as file:
-            json.dump(request["job"], file)
-        os.dup2(RESULT, _RESULT_OF_COMMAND)
-        os.dup2(os.open("job.json", os.O_RDONLY), _JOB)
         os.execve(request["command"][0], request["command"], request["environ"])  # closes the rest
     except BaseException as error:
         # The log is what heraci shows of a worker that gave no result.
@@ -283,12 +353,8 @@ def _become(request: dict[str, Any], result: int, log: int) -> NoReturn:
 
 
 def _kill(pid: int) -> None:
-    _signal(pid, signal.SIGKILL)
-
-
-def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGKILL)
 
 
 def _kill_group(pid: int) -> None:

@@ -46,6 +46,17 @@ server.main()
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_ENVIRON = {
+    "PATH": _PATH,
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONNOUSERSITE": "1",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What one worker may use: wall seconds, bytes of memory, of a file and of all, and counts."""
@@ -64,8 +75,9 @@ class Task:
 
     `files` and empty `folders` are staged under `repository/` of the task's folder, `extra_files`
     in the folder itself.
-    `command` is a program to run instead of a warm worker; `{folder}` in it and in `environ` stands
-    for the task's folder. `keep` moves this subfolder of it to another place when it ended well.
+    `python` is the command of the Python that runs the job, None for a fork of our own; `command`
+    is a program to run instead of a worker. `{folder}` in it and in `environ` stands for the task's
+    folder. `keep` moves this subfolder of it to another place when it ended well.
     """
 
     label: str
@@ -73,6 +85,7 @@ class Task:
     files: Callable[[], Mapping[str, bytes]] = dict
     folders: Sequence[str] = ()
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
+    python: Sequence[str] | None = None
     command: Sequence[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
@@ -208,17 +221,7 @@ class Workers:
         def filled(text: str) -> str:
             return text.replace("{folder}", str(place))
 
-        environ = {
-            "PATH": _PATH,
-            "HOME": "{folder}/home",
-            "TMPDIR": "{folder}/tmp",
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-            "PYTHONHASHSEED": "0",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONSAFEPATH": "1",
-            "PYTHONNOUSERSITE": "1",
-        } | dict(task.environ)
+        environ = {**_ENVIRON, "HOME": "{folder}/home", "TMPDIR": "{folder}/tmp", **task.environ}
         limits = task.limits
         return {
             "id": slot,
@@ -235,6 +238,7 @@ class Workers:
                 "processes": _process_limit(limits.processes, self._uid(slot)),
             },
             "job": {**task.job, "root": str(place / "repository")},
+            "python": task.python and {"command": [*task.python], "environ": _ENVIRON},
             "command": task.command and [filled(each) for each in task.command],
         }
 

@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NoReturn
 
-from heraci.compile.confinement import RESULT, confine, end_with, libc
+from heraci.compile.confinement import confine
+from heraci.compile_worker.process import RESULT, end_with, libc
 
 _MADV_COLLAPSE = 25
 _HUGE_PAGE = 2 << 20

@@ -1,26 +1,31 @@
-"""Compile one experiment in a Python of its own: `python __main__.py JOB RESULT` (descriptors)."""
+"""Compile experiments in a Python of their own: `python __main__.py AUTHORS HERA`, see `warm`."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
+import socket
 import sys
 import types
 from typing import Any
 
 
 def main() -> None:
-    """Run the job given on one file descriptor and write its result to another, once."""
-    source, sink = (int(each) for each in sys.argv[1:3])
-    with os.fdopen(source, "rb") as file:
-        job = json.load(file)
-    _make_importable(job.get("authors"))
-    from heraci.compile_worker.run import Run, send
+    """Get warm, then run jobs that come by descriptor 3.
+
+    AUTHORS is the folder of the author classes, HERA the version that heraci itself runs with.
+    """
+    authors, known_hera = sys.argv[1:3]
+    del sys.argv[1:]
+    _make_importable(authors)
+    from heraci.compile_worker import warm
+    from heraci.compile_worker.run import Run
 
     run = Run()
     run.install()
-    send(sink, run.result(job))
+    if run.hera == known_hera:  # another one may be built otherwise
+        run.warm_up()
+    warm.serve(socket.socket(fileno=3), run)
 
 
 def follow(job: dict[str, Any]) -> None:

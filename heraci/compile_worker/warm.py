@@ -1,0 +1,128 @@
+"""Runs job after job in an experiment's own Python, each in a fork of this process.
+
+So Hera is imported once, and not for each experiment. `heraci.compile.own_python` is the other end
+of the socket, and believes nothing that is said here: strangers' packages may speak in our place.
+
+It sends `j` with three descriptors, those of a job's file and of the worker's result and log, and
+hears the line `+` once the worker runs, and `-STATUS` when it has ended, the status as `os.waitpid`
+has it; then the next job may come. `w` asks the worker to say on which line it is.
+
+A job's file holds `environ`, `place` (the folder to start in), `seconds` and `job`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any, NoReturn
+
+from heraci.compile_worker.process import (
+    RESULT,
+    adopt_orphans,
+    be_open_to_own_user,
+    end_with,
+    keep_only,
+    limit_processor_time,
+)
+
+
+def serve(control: socket.socket, run: Any) -> None:
+    """Fork a worker for each job, until the other side closes the socket."""
+    gc.collect()
+    gc.freeze()
+    # A worker has our uid: what it cannot look into it cannot change for the ones after it.
+    be_open_to_own_user(False)
+    # It may be meant for a worker that has ended.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    woken, waker = os.pipe()
+    for descriptor in (woken, waker):
+        os.set_blocking(descriptor, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(woken, select.POLLIN)
+    poll.register(control, select.POLLIN)
+    worker = 0
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == woken:
+                os.read(woken, 4096)
+                worker = _tell_of_end(control, worker)
+                continue
+            asked, files, _, _ = socket.recv_fds(control, 1, 3)
+            if not asked:
+                return
+            if asked == b"j":
+                worker = _fork(run, *files)
+                for file in files:
+                    os.close(file)
+                control.sendall(b"+\n")
+            elif worker:
+                os.kill(worker, signal.SIGUSR2)
+
+
+def _tell_of_end(control: socket.socket, worker: int) -> int:
+    """Take note of what has ended; give the worker that still runs, 0 where there is none."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return worker
+        if pid == 0:
+            return worker
+        if pid == worker:
+            worker = 0
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            control.sendall(b"-%d\n" % status)
+
+
+def _fork(run: Any, job: int, result: int, log: int) -> int:
+    server = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become_worker(run, job, result, log, server)
+    return pid
+
+
+def _become_worker(run: Any, job: int, result: int, log: int, server: int) -> NoReturn:
+    """Turn the forked process into a worker, and run the job."""
+    # Taken now: the job may replace them.
+    leave, own_pid, write = os._exit, os.getpid(), os.write
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        end_with(server)
+        adopt_orphans()
+        with os.fdopen(job, "rb", closefd=False) as file:
+            wanted = json.load(file)
+        keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
+        be_open_to_own_user(True)
+        limit_processor_time(wanted["seconds"])
+        os.environ.clear()
+        os.environ.update(wanted["environ"])
+        os.chdir(wanted["place"])
+        outcome = run.result(wanted["job"])
+        if os.getpid() == own_pid:  # what the script forked comes here too
+            from heraci.compile_worker.run import send
+
+            send(RESULT, outcome)
+        code = 0
+    except BaseException as error:
+        # The log is what heraci shows of a worker that gave no result.
+        write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            leave(code)
