@@ -401,3 +401,88 @@ def test_an_indexs_password_reaches_no_package(place: Strangers) -> None:
     hidden = [each for each in contents(place.place / "cache").values() if CANARY.encode() in each]
     assert hidden == []
     check_that_nothing_is_left(place)
+
+
+# --- one Python for many experiments --------------------------------------------------------------
+
+# What it was before, whatever the others of its slot did; and what it leaves to the next.
+UNTOUCHED = """
+import builtins, os, tempfile
+from pathlib import Path
+from hera.shared import global_config
+from hera.workflows import Container, Workflow
+
+places = (Path.home() / "left", Path(tempfile.gettempdir()) / "left", Path("left"))
+found = [str(each) for each in places if each.exists()]
+found += [each for each in ("left",) if hasattr(builtins, each) or each in os.environ]
+found += ["image"] if global_config.image == "left" else []
+with Workflow(generate_name="clean-" if not found else "spoilt-", entrypoint="main") as w:
+    Container(name="main", image="alpine:3.20", command=["true"], args=[*found])
+w.labels = {"python": str(os.getppid())}
+for each in places:
+    each.write_text("left")
+builtins.left = os.environ["left"] = global_config.image = "left"
+"""
+# Its Python runs the next experiments, too.
+PEEKS = """
+import ctypes, os
+from hera.workflows import Container, Workflow
+
+refused = []
+parent = os.getppid()
+for name in ("environ", "mem", "maps"):
+    try:
+        open(f"/proc/{parent}/{name}", "rb").read(1)
+    except OSError:
+        refused.append(name)
+attach = 16
+if ctypes.CDLL(None, use_errno=True).ptrace(attach, parent, 0, 0) == -1:
+    refused.append("ptrace")
+with Workflow(generate_name="-".join(["no", *refused, ""]), entrypoint="main") as w:
+    Container(name="main", image="alpine:3.20", command=["true"])
+"""
+ENDS_ITS_PYTHON = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nsignal.pause()\n"
+STOPS_ITS_PYTHON = "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\n"
+STAYS = """
+import subprocess
+subprocess.Popen(["sleep", "300"], start_new_session=True)
+"""
+
+
+@needs_linux
+def test_experiments_that_share_a_python_share_nothing_else(place: Strangers) -> None:
+    place.repository.write("experiments/requirements.txt", "tiny==1\n")
+    place.add(**{f"clean-{number}": UNTOUCHED for number in range(9)}, peeks=PEEKS)
+    done = compile_offline(place)
+    assert done.code == 0, done.stdout
+    found = names(done)
+    assert found.pop("peeks") == ["no-environ-mem-maps-ptrace-"]
+    assert found == {f"clean-{number}": ["clean-"] for number in range(9)}
+    manifests = [
+        one.document
+        for each in bundle.load(done.output).experiments
+        if each.name != "peeks"
+        for one in each.manifests
+    ]
+    # One for each slot, of which there is one more than HERACI_JOBS.
+    assert len({each["metadata"]["labels"]["python"] for each in manifests}) <= 4
+
+
+@needs_linux
+def test_what_an_experiment_does_to_its_python_harms_no_other(place: Strangers) -> None:
+    place.repository.write("experiments/requirements.txt", "tiny==1\n")
+    place.add(
+        ends=ENDS_ITS_PYTHON + USES_TINY,
+        stays=STAYS + USES_TINY,
+        stops=STOPS_ITS_PYTHON + USES_TINY,
+        **{f"good-{number}": USES_TINY for number in range(8)},
+    )
+    links = str(place.place / "packages")
+    done = place.compile("--offline", "--compile-timeout", "8", UV_FIND_LINKS=links)
+    assert {name: each[0].splitlines()[0] for name, each in done.findings.items()} == {
+        "ends": "was ended by SIGKILL",
+        "stops": "took longer than 8 s (compile-timeout)",
+    }
+    good = {name: each for name, each in names(done).items() if name not in done.findings}
+    assert good == {"stays": ["tiny-1-"], **{f"good-{n}": ["tiny-1-"] for n in range(8)}}
+    assert place.processes() == {}
