@@ -77,9 +77,15 @@ class Bench:
         """Everything of a repository, cold, then again with nothing changed."""
         options = self.options
         place = generated(self.folder / "whole", options.experiments, options.tasks)
+        pinned = generated(self.folder / "pinned", options.experiments, options.tasks)
+        version = importlib.metadata.version("hera")
+        (pinned / "experiments/requirements.txt").write_text(f"hera[yaml]=={version}\n")
+        installed = self.new_cache()
+        self.heraci(pinned, installed, "compile", "exp_00000")
         by_hera = [self.hera, "generate", "yaml", "--recursive", "experiments", "--to", "by-hera"]
-        cold, again, theirs = [], [], []
+        cold, again, own, theirs = [], [], [], []
         for _ in range(options.rounds):
+            own.append(self.heraci(pinned, installed, "compile", "--all", "--no-cache"))
             cache = self.new_cache()
             theirs.append(seconds(by_hera, place, clean="by-hera"))
             cold.append(self.heraci(place, cache, "compile", "--all", clean="compiled"))
@@ -92,6 +98,7 @@ class Bench:
         return [
             row(f"{what}, cold", cold, hera, theirs, 0.7),
             row("the same again, nothing changed", again, hera, theirs, 0.05),
+            row(f"{what} that pin their packages, installed before", own, hera, theirs, None),
             row(
                 f"{what}, cold: processor time",
                 *([each.processor for each in cold], hera, [each.processor for each in theirs]),
