@@ -4,7 +4,7 @@ So Hera is imported once, and not for each experiment. `heraci.compile.own_pytho
 of the socket, and believes nothing that is said here: strangers' packages may speak in our place.
 
 It sends `j` with three descriptors, those of a job's file and of the worker's result and log, and
-hears the line `+` once the worker runs, and `-STATUS` when it has ended, the status as `os.waitpid`
+hears the line `+` when the worker begins, and `-STATUS` when it has ended, the status as `os.waitpid`
 has it; then the next job may come. `w` asks the worker to say on which line it is.
 
 A job's file holds `environ`, `place` (the folder to start in), `seconds` and `job`.
@@ -59,10 +59,10 @@ def serve(control: socket.socket, run: Any) -> None:
             if not asked:
                 return
             if asked == b"j":
+                control.sendall(b"+\n")  # before the worker could stop us
                 worker = _fork(run, *files)
                 for file in files:
                     os.close(file)
-                control.sendall(b"+\n")
             elif worker:
                 os.kill(worker, signal.SIGUSR2)
 
