@@ -43,6 +43,7 @@ from heraci.compile import server
 del sys.path[0]
 server.main()
 """
+_FIRST = json.JSONDecoder()
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -252,7 +253,8 @@ class Workers:
         try:
             with _open_file(folder / "result") as file:
                 text = file.read((task.limits.file_size or _LARGEST_RESULT) + 1)
-            result = json.loads(text) if text else None
+            # What a script left running may write behind it until it is ended.
+            result = _FIRST.raw_decode(text.decode(errors="replace"))[0] if text else None
         except (OSError, ValueError, RecursionError) as error:
             failure = failure or f"its result cannot be read: {error}"
         if not isinstance(result, dict) or answer.get("reason"):
