@@ -54,7 +54,9 @@ def furnish(namespace: Namespace) -> Path:
 def settings(namespace: str) -> str:
     """Write the heraci.toml of a repository that submits there."""
     toml = f'[targets.lab]\nnamespace = "{namespace}"\nargo-ui = "{UI}"\n'
-    return f'default-target = "lab"\n\n{toml}service-account = "runner"\n'
+    # No registry is asked: not every machine can.
+    head = 'default-target = "lab"\ncheck-images = false\n'
+    return f'{head}\n{toml}service-account = "runner"\n'
 
 
 def experiment(name: str, image: str = "alpine:3.20", priority: int = 1) -> str:

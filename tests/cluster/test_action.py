@@ -94,7 +94,6 @@ class Jobs(Project):
             "GITHUB_STEP_SUMMARY": str(files["sum"]),
             "GITHUB_WORKSPACE": str(where),
             "HERACI_CACHE_DIR": str(self.folder / "cache"),
-            "HERACI_CHECK_IMAGES": "false",
             "HERACI_COMMAND": command,
         }
         done = heraci("action", cwd=where, **(given | environ))
