@@ -8,6 +8,6 @@ from tests.workflows import act
 if sys.argv[1:] != ["build"]:
     sys.exit("usage: python -m tests.workflows build")
 try:
-    print(act.built())
+    print(act.built(may_install_go=True))
 except UnavailableError as error:
     sys.exit(str(error))

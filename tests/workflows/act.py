@@ -20,14 +20,15 @@ PACKAGE = "github.com/nektos/act"
 MOST_SECONDS = 300
 
 
-def built() -> Path:
+def built(*, may_install_go: bool = False) -> Path:
     """Give act's command, and build it where it is not there yet."""
     folder = build.CACHE / f"act-{VERSION}"
     if not (folder / "act").exists():
         build.CACHE.mkdir(parents=True, exist_ok=True)
         with build.locked(build.CACHE / "build.lock"):
             if not (folder / "act").exists():
-                build.install(f"{PACKAGE}@v{VERSION}", folder)
+                package = f"{PACKAGE}@v{VERSION}"
+                build.install(package, folder, may_install_go=may_install_go)
     return folder / "act"
 
 
