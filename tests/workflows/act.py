@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.github.project import Event
 VERSION = "0.2.89"
 PACKAGE = "github.com/nektos/act"
 MOST_SECONDS = 300
+MOST_SECONDS_TO_STOP = 20
 
 
 def built(*, may_install_go: bool = False) -> Path:
@@ -139,6 +139,10 @@ def run(
         log, _ = process.communicate(timeout=MOST_SECONDS)
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            # What its steps have started is in sessions of their own, and it ends them.
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(MOST_SECONDS_TO_STOP)
+            process.kill()
             process.wait()
     return Ran(process.returncode, log, [_line(each) for each in log.splitlines()])

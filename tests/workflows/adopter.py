@@ -1,16 +1,16 @@
 """A repository that adopted heraci's workflows, where act stands for GitHub's runners.
 
 Jobs run on this host, as an ordinary user where that is possible: a runner's image cannot be had.
-`actions/` and `bin/docker` are doubles, and each says why.
+What lies in `actions/` and `bin/` are doubles, and each says why.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ import yaml
 
 from tests.github.project import Event, Project
 from tests.github.server import REPOSITORY, TOKEN, Loopback
+from tests.image import engine
 from tests.workflows import act
 from tests.workflows.act import Ran
 
@@ -69,12 +70,16 @@ def _hand_over(path: Path) -> None:
 
 @dataclass(kw_only=True)
 class Adopter(Project):
-    """The repository, the image in its registry, and what its runs left."""
+    """The repository, the image in its registry, and what its runs left.
+
+    `environ` is for the doubles, and `images` are names that the workflows give by themselves.
+    """
 
     folder: Path
     image: str
     secrets: dict[str, str] = field(default_factory=lambda: {"GITHUB_TOKEN": TOKEN}, repr=False)
     environ: dict[str, str] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
     number: int = 100
 
     @classmethod
@@ -149,7 +154,7 @@ class Adopter(Project):
             runner=RUNNER,
             groups=[SOCKET.stat().st_gid] if SOCKET.exists() else [],
         )
-        published = ran.log.encode()
+        published = ran.log.encode() + json.dumps([*self.github.comments.values()]).encode()
         for each in artifacts.iterdir():
             published += self._keep(each, event)
         assert [name for name, text in self.canaries.items() if text.encode() in published] == []
@@ -172,6 +177,7 @@ class Adopter(Project):
         return kept | {
             "ARTIFACTS": str(artifacts),
             "DOCKER": docker,
+            "GIT_CONFIG_NOSYSTEM": "1",
             "HOME": str(self.folder / "home"),
             "ORIGIN": self.origin.as_uri(),
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
@@ -199,5 +205,4 @@ class Adopter(Project):
 
     def forget(self) -> None:
         """Take the names away that runs gave to images."""
-        names = [self.pulled, "act-vcityteam-heraci-commit-dockeraction:latest"]
-        subprocess.run(["docker", "image", "rm", *names], capture_output=True, check=False)
+        engine.docker("image", "rm", self.pulled, *self.images, check=False)

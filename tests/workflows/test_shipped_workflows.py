@@ -360,6 +360,7 @@ def test_a_branch_that_was_deleted_submits_nothing(adopter: Adopter):
 
 def test_one_step_does_all_of_it(on_cluster: Adopter, namespace: Namespace):
     step, upload = "VCityTeam/heraci@COMMIT", "actions/upload-artifact@COMMIT"
+    on_cluster.images.append("act-vcityteam-heraci-commit-dockeraction")
     workflow = documented("VCityTeam/heraci@")
     before = on_cluster.people.head
     propose(on_cluster)
@@ -391,6 +392,7 @@ def test_this_repository_reviews_its_own_experiments(adopter: Adopter):
     adopter.people.commit()
     adopter.push("main")
     adopter.environ = {"BASE": engine.base() or ""}
+    adopter.images.append("heraci:here")
     name = "experiments/hello-world-container/experiment.py"
     text = (ROOT / name).read_text()
     adopter.propose(**{name: text.replace("alpine:3.20", "alpine:3.21")})
