@@ -1,4 +1,4 @@
-"""Build each server of the test cluster once, under its own version, outside the checkout."""
+"""Build what tests run once, under its own version, outside the checkout: the cluster's servers."""
 
 import fcntl
 import json
@@ -224,4 +224,4 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    print(f"test cluster: {line}", file=sys.stderr, flush=True)
+    print(f"for the tests: {line}", file=sys.stderr, flush=True)

@@ -179,6 +179,31 @@ def test_a_pull_request_is_reviewed_merged_submitted_and_repeated(
         assert on_the_cluster(namespace.kubeconfig, namespace.name) == runs
 
 
+def test_this_repository_reviews_its_own_experiments(adopter: Adopter):
+    for name in engine.sources():
+        adopter.people.write(name, (ROOT / name).read_bytes())
+    adopter.people.commit()
+    adopter.push("main")
+    adopter.environ = {"BASE": engine.base() or ""}
+    adopter.images.append("heraci:here")
+    name = "experiments/hello-world-container/experiment.py"
+    text = (ROOT / name).read_text()
+    adopter.propose(**{name: text.replace("alpine:3.20", "alpine:3.21")})
+
+    ran = adopter.run((WORKFLOWS / "experiments.yml").read_text(), adopter.pull_request())
+
+    jobs = {"image": "success", "review / compile": "success", "review / review": "success"}
+    assert (ran.code, ran.jobs) == (0, jobs), ran.shown
+    built, [loaded] = (
+        ran.annotations(f"review / {job}", "notice") for job in ("compile", "review")
+    )
+    assert built == [loaded]
+    assert loaded.startswith("heraci:here is sha256:")
+    assert ran.outputs("review / review", "Review")["changed"] == '["hello-world-container"]'
+    assert "| image | [`hello`]" in adopter.comment()
+    assert "hello-world-container.yaml" in adopter.artifact("heraci-review")
+
+
 def test_who_waits_learns_the_outcome(on_cluster: Adopter, namespace: Namespace):
     before = on_cluster.people.head
     propose(on_cluster)
@@ -384,31 +409,6 @@ def test_one_step_does_all_of_it(on_cluster: Adopter, namespace: Namespace):
     found = on_the_cluster(namespace.kubeconfig, namespace.name)
     assert found == {name: ("alpine:3.21", merged)}
     assert on_cluster.states() == {merged: ["in_progress", "success"]}
-
-
-def test_this_repository_reviews_its_own_experiments(adopter: Adopter):
-    for name in engine.sources():
-        adopter.people.write(name, (ROOT / name).read_bytes())
-    adopter.people.commit()
-    adopter.push("main")
-    adopter.environ = {"BASE": engine.base() or ""}
-    adopter.images.append("heraci:here")
-    name = "experiments/hello-world-container/experiment.py"
-    text = (ROOT / name).read_text()
-    adopter.propose(**{name: text.replace("alpine:3.20", "alpine:3.21")})
-
-    ran = adopter.run((WORKFLOWS / "experiments.yml").read_text(), adopter.pull_request())
-
-    jobs = {"image": "success", "review / compile": "success", "review / review": "success"}
-    assert (ran.code, ran.jobs) == (0, jobs), ran.shown
-    built, [loaded] = (
-        ran.annotations(f"review / {job}", "notice") for job in ("compile", "review")
-    )
-    assert built == [loaded]
-    assert loaded.startswith("heraci:here is sha256:")
-    assert ran.outputs("review / review", "Review")["changed"] == '["hello-world-container"]'
-    assert "| image | [`hello`]" in adopter.comment()
-    assert "hello-world-container.yaml" in adopter.artifact("heraci-review")
 
 
 def test_a_double_takes_no_input_that_it_does_not_know():
