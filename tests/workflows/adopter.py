@@ -154,6 +154,9 @@ class Adopter(Project):
             runner=RUNNER,
             groups=[SOCKET.stat().st_gid] if SOCKET.exists() else [],
         )
+        # What a container wrote as root, later steps could not replace.
+        owners = {each.lstat().st_uid for each in (place / "jobs").rglob("*")}
+        assert owners <= {os.geteuid() if RUNNER is None else RUNNER}
         published = ran.log.encode() + json.dumps([*self.github.comments.values()]).encode()
         for each in artifacts.iterdir():
             published += self._keep(each, event)

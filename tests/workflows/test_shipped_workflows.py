@@ -105,6 +105,12 @@ def propose(adopter: Adopter) -> None:
     adopter.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
 
 
+def from_a_fork(event: Event) -> Event:
+    theirs = {"id": 999, "fork": True, "full_name": "mallory/hello-world"}
+    event.payload["pull_request"]["head"]["repo"] |= theirs
+    return event
+
+
 def on_the_cluster(kubeconfig: Path, namespace: str) -> dict[str, tuple[str, str]]:
     """Give the image and the commit of each workflow there."""
     found, _ = connect(paths=[kubeconfig]).objects("Workflow", namespace, "")
@@ -290,9 +296,7 @@ def test_where_nothing_could_be_compiled_the_check_fails(adopter: Adopter):
 
 def test_a_fork_is_reviewed_without_secrets_and_without_a_comment(adopter: Adopter):
     propose(adopter)
-    event = adopter.pull_request()
-    theirs = {"id": 999, "fork": True, "full_name": "mallory/hello-world"}
-    event.payload["pull_request"]["head"]["repo"] |= theirs
+    event = from_a_fork(adopter.pull_request())
     # The token of a fork's run may read, no more.
     refusal = "Resource not accessible by integration"
     adopter.github.faults.append(Fault("POST .*/comments", 403, message=refusal))
@@ -383,12 +387,20 @@ def test_a_branch_that_was_deleted_submits_nothing(adopter: Adopter):
     assert (ran.code, ran.jobs) == (0, {}), ran.shown
 
 
-def test_one_step_does_all_of_it(on_cluster: Adopter, namespace: Namespace):
+def test_one_step_does_all_of_it_but_for_forks(on_cluster: Adopter, namespace: Namespace):
     step, upload = "VCityTeam/heraci@COMMIT", "actions/upload-artifact@COMMIT"
+    # What act calls the image that it builds for the step: no other test may use it.
     on_cluster.images.append("act-vcityteam-heraci-commit-dockeraction")
     workflow = documented("VCityTeam/heraci@")
     before = on_cluster.people.head
     propose(on_cluster)
+
+    fork = on_cluster.run(workflow, from_a_fork(on_cluster.pull_request()))
+
+    assert (fork.code, fork.jobs) == (1, {"heraci": "failure"}), fork.shown
+    assert "heraci: this pull request comes from a fork, and its code does not run" in fork.shown
+    assert [*fork.steps("heraci")][-1] == step
+    assert on_cluster.github.calls() == []
 
     review = on_cluster.run(workflow, on_cluster.pull_request())
 
