@@ -1,4 +1,4 @@
-"""Build each server of the test cluster once, under its own version, outside the checkout."""
+"""Build what tests run once, under its own version, outside the checkout: the cluster's servers."""
 
 import fcntl
 import json
@@ -108,6 +108,14 @@ def build(argo_version: str | None, *, may_install_go: bool = False) -> None:
             _build_argo(go, argo_version, module)
 
 
+def install(package: str, to: Path, *, may_install_go: bool = False) -> None:
+    """Build a command of a module of its own, `PATH@VERSION`, into a folder."""
+    go = _find_go(may_install_go)
+    with _building(to) as out:
+        asked = [go, "install", "-p", "2", "-trimpath", "-ldflags=-s -w", package]
+        _run(asked, f"{out.name} could not be built", into=out)
+
+
 def _build_kubernetes(go: str, tool: Tool) -> None:
     with _building(tool.path.parent) as out:
         build = _build_command(go, tool.stamp, out / tool.name)
@@ -186,12 +194,14 @@ def _fits(go: str) -> bool:
     return tuple(map(int, re.findall(r"\d+", said.stdout)[:3])) >= GO_NEEDED
 
 
-def _run(command: list[str], problem: str, folder: Path = GO_MODULE) -> str:
+def _run(
+    command: list[str], problem: str, folder: Path = GO_MODULE, into: Path | None = None
+) -> str:
     # Nobody waits for a build at a keyboard: leave the processor to those who do.
     done = subprocess.run(
         ["nice", "-n", "10", *command],
         cwd=folder,
-        env=os.environ | {"CGO_ENABLED": "0"},
+        env=os.environ | {"CGO_ENABLED": "0"} | ({"GOBIN": str(into)} if into else {}),
         capture_output=True,
         text=True,
         check=False,
@@ -214,4 +224,4 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    print(f"test cluster: {line}", file=sys.stderr, flush=True)
+    print(f"for the tests: {line}", file=sys.stderr, flush=True)

@@ -10,65 +10,24 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client
 
 from heraci.bundle import load
 from heraci.cluster import connect
 from heraci.submit import Phase
 from tests.cluster.fixtures import Namespace
+from tests.cluster.lab import UI, experiment, furnish, settings
 from tests.command import Done, heraci
-from tests.github.described import payload
+from tests.github.project import PULL, Event, Project
 from tests.github.runner import commands, file_pairs
 from tests.github.server import REPOSITORY, TOKEN, Loopback
 from tests.repository import Repository
 
-PULL = 7
-UI = "https://argo.example.org"
 RUNS = f"https://github.com/{REPOSITORY}/actions/runs"
-# Another controller's: where a real one runs, it leaves these alone, and a test says how they fare.
-NOBODYS = '{"workflows.argoproj.io/controller-instanceid": "nobody"}'
-
-
-# What a research group's CI may do: submit, and look around in its namespace.
-SUBMITS = [
-    {
-        "apiGroups": ["argoproj.io"],
-        "resources": ["workflows", "workflowtemplates", "cronworkflows"],
-        "verbs": ["create", "get", "list", "watch", "patch"],
-    },
-    {
-        "apiGroups": ["", "rbac.authorization.k8s.io"],
-        "resources": [
-            *("limitranges", "resourcequotas", "serviceaccounts", "roles", "rolebindings"),
-        ],
-        "verbs": ["get", "list"],
-    },
-]
-RUNS_PODS = [
-    {
-        "apiGroups": ["argoproj.io"],
-        "resources": ["workflowtaskresults"],
-        "verbs": ["create", "patch"],
-    }
-]
-QUOTA = {"requests.cpu": "4", "requests.memory": "8Gi", "pods": "10"}
-
-
-def experiment(name: str, image: str = "alpine:3.20", priority: int = 1) -> str:
-    return f"""\
-from hera.workflows import Container, Resources, Workflow
-
-with Workflow(
-    generate_name="{name}-", entrypoint="main", labels={NOBODYS}, priority={priority}
-) as w:
-    asked = Resources(cpu_request=3, memory_request="1Gi")
-    Container(name="main", image="{image}", command=["true"], resources=asked)
-"""
 
 
 @dataclass(frozen=True)
@@ -94,41 +53,14 @@ class Step:
         return {name: result[name] for name in names}
 
 
-@dataclass
-class Project:
-    """A repository on GitHub, with its people at work and its jobs."""
+@dataclass(kw_only=True)
+class Jobs(Project):
+    """A repository on GitHub, and the steps of its jobs on a cluster."""
 
-    origin: Path
-    people: Repository
-    github: Loopback
     namespace: Namespace
     kubeconfig: Path
     folder: Path
     run: int = 100
-    heads: dict[str, str] = field(default_factory=dict)
-
-    def push(self, *refs: str) -> None:
-        self.people.git("push", "--quiet", "origin", *refs)
-
-    def propose(self, **files: str) -> str:
-        """Open the pull request: its branch, and the merge commit that GitHub makes of it."""
-        self.people.branch("topic", "main")
-        head = self.people.commit("Propose", **files)
-        self.people.branch("preview", "main")
-        self.people.merge("topic")
-        self.push("topic", "preview:refs/pull/7/merge")
-        self.people.checkout("main")
-        self.github.pull(PULL, head)
-        self.heads["topic"] = head
-        return head
-
-    def merge(self) -> str:
-        """Merge the pull request, and push what came of it."""
-        merged = self.people.merge("topic", "Merge pull request #7")
-        self.push("main")
-        at = f"2026-01-0{1 + len(self.github.merged)}T00:00:00Z"
-        self.github.merge(PULL, self.heads["topic"], merged, merged_at=at)
-        return merged
 
     def checkout(self, ref: str, depth: int | None = None) -> Path:
         """Check out as actions/checkout does: an empty folder, one fetch, a detached head."""
@@ -142,27 +74,26 @@ class Project:
         place.checkout("refs/remotes/pull" if refs else ref)
         return place.path
 
-    def step(self, where: Path, command: str, event: dict[str, Any], **environ: str) -> Step:
+    def step(self, where: Path, command: str, event: Event, **environ: str) -> Step:
         """Run `heraci action` as the image does."""
         files = {name: self.folder / f"{name}-{where.name}" for name in ("event", "out", "sum")}
-        files["event"].write_text(json.dumps(event["payload"]))
+        files["event"].write_text(json.dumps(event.payload))
         files["out"].write_text("")
         files["sum"].write_text("")
         given = {
             "GITHUB_ACTIONS": "true",
             "GITHUB_API_URL": self.github.url,
             "GITHUB_ACTOR": "octocat",
-            "GITHUB_EVENT_NAME": event["name"],
+            "GITHUB_EVENT_NAME": event.name,
             "GITHUB_EVENT_PATH": str(files["event"]),
             "GITHUB_OUTPUT": str(files["out"]),
-            "GITHUB_REF": event["ref"],
+            "GITHUB_REF": event.ref,
             "GITHUB_REPOSITORY": REPOSITORY,
             "GITHUB_RUN_ID": str(self.run),
-            "GITHUB_SHA": event["sha"],
+            "GITHUB_SHA": event.sha,
             "GITHUB_STEP_SUMMARY": str(files["sum"]),
             "GITHUB_WORKSPACE": str(where),
             "HERACI_CACHE_DIR": str(self.folder / "cache"),
-            "HERACI_CHECK_IMAGES": "false",
             "HERACI_COMMAND": command,
         }
         done = heraci("action", cwd=where, **(given | environ))
@@ -200,13 +131,11 @@ class Project:
             "heraci-review-lab", self.heads["topic"], content.getvalue(), run=self.run
         )
 
-    def submit(
-        self, event: dict[str, Any], *, commit: str = "", names: str = "", **environ: str
-    ) -> Step:
+    def submit(self, event: Event, *, commit: str = "", names: str = "", **environ: str) -> Step:
         """Compile a commit without secrets, and submit what came of it."""
-        commit = commit or event["sha"]
+        commit = commit or event.sha
         here = self.checkout(commit)
-        base = f"{commit}^" if event["name"] == "workflow_dispatch" and not names else ""
+        base = f"{commit}^" if event.name == "workflow_dispatch" and not names else ""
         command = f"compile -- {names}" if names else "compile"
         given = {"HERACI_OUTPUT": "heraci-bundle", "HERACI_BASE": base}
         compiled = self.step(here, command, event, **given)
@@ -216,85 +145,38 @@ class Project:
         given = {"HERACI_BUNDLE": "heraci-bundle", "HERACI_COMMIT": commit}
         return self.step(place, "submit", event, **self.secrets, **given, **environ)
 
-    # Events
-
-    def pull_request(self) -> dict[str, Any]:
-        told = payload("pull_request")
-        told["pull_request"]["number"] = PULL
-        told["pull_request"]["head"]["sha"] = self.heads["topic"]
-        told["pull_request"]["base"]["ref"] = "main"
-        sha = self.people.git("rev-parse", "preview")
-        return {"name": "pull_request", "payload": told, "ref": "refs/pull/7/merge", "sha": sha}
-
-    def pushed(self, before: str, after: str) -> dict[str, Any]:
-        listed = self.people.git("rev-list", "--reverse", f"{before}..{after}").split()
-        [like] = payload("push")["commits"][:1] or [{}]
-        told = payload("push") | {
-            "ref": "refs/heads/main",
-            "before": before,
-            "after": after,
-            "created": False,
-            "commits": [{**like, "id": each} for each in listed],
-        }
-        told["repository"]["default_branch"] = "main"
-        return {"name": "push", "payload": told, "ref": "refs/heads/main", "sha": after}
-
-    def dispatched(self, **inputs: str) -> dict[str, Any]:
-        told = payload("workflow_dispatch") | {"inputs": inputs, "ref": "refs/heads/main"}
-        sha = self.people.git("rev-parse", "main")
-        return {"name": "workflow_dispatch", "payload": told, "ref": "refs/heads/main", "sha": sha}
-
-    # What is on the cluster, and on GitHub
-
     def on_the_cluster(self) -> dict[str, dict[str, Any]]:
         server = connect(paths=[self.namespace.kubeconfig])
         found, _ = server.objects("Workflow", self.namespace.name, "")
         return {each["metadata"]["name"]: dict(each) for each in found}
 
-    def comment(self) -> str:
-        [comment] = self.github.comments.values()
-        return str(comment["body"])
-
-    def states(self) -> dict[str, list[str]]:
-        """Give the states that each commit's deployment went through."""
-        return {
-            each["sha"]: [status["state"] for status in self.github.statuses[each["id"]]]
-            for each in self.github.deployments
-        }
-
 
 @pytest.fixture
-def project(namespace: Namespace, tmp_path: Path) -> Iterator[Project]:
-    origin = tmp_path / "origin.git"
-    people = Repository.create(tmp_path / "people")
-    people.git("init", "--quiet", "--bare", "--initial-branch=main", str(origin))
-    people.git("remote", "add", "origin", origin.as_uri())
-    toml = f'[targets.lab]\nnamespace = "{namespace.name}"\nargo-ui = "{UI}"\n'
-    toml += 'service-account = "runner"\n'
-    namespace.account("runner", RUNS_PODS)
-    kubeconfig = namespace.account("ci", SUBMITS).kubeconfig
-    core: Any = client.CoreV1Api(namespace.api)
-    quota = {"metadata": {"name": "lab"}, "spec": {"hard": QUOTA}}
-    core.create_namespaced_resource_quota(namespace.name, quota)
-    # Where a quota counts them, the containers that Argo adds must have some, too.
-    defaults = {"type": "Container", "defaultRequest": {"cpu": "10m", "memory": "16Mi"}}
-    limits = {"metadata": {"name": "lab"}, "spec": {"limits": [defaults]}}
-    core.create_namespaced_limit_range(namespace.name, limits)
+def project(namespace: Namespace, tmp_path: Path) -> Iterator[Jobs]:
+    origin, people = Project.clone(tmp_path)
+    kubeconfig = furnish(namespace)
     people.commit(
         **{
-            "heraci.toml": f'default-target = "lab"\n\n{toml}',
+            "heraci.toml": settings(namespace.name),
             "experiments/waves.py": experiment("waves"),
             "experiments/still.py": experiment("still"),
         }
     )
     with Loopback() as github:
-        made = Project(origin, people, github, namespace, kubeconfig, tmp_path)
+        made = Jobs(
+            origin=origin,
+            people=people,
+            github=github,
+            namespace=namespace,
+            kubeconfig=kubeconfig,
+            folder=tmp_path,
+        )
         made.push("main")
         yield made
         assert github.wrong == []
 
 
-def test_a_pull_request_is_reviewed_merged_and_submitted(project: Project) -> None:
+def test_a_pull_request_is_reviewed_merged_and_submitted(project: Jobs) -> None:
     before = project.people.head
     project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
 
@@ -355,7 +237,7 @@ def test_a_pull_request_is_reviewed_merged_and_submitted(project: Project) -> No
     assert deployment["payload"] == {"digest": step.outputs["digest"], "experiments": ["waves"]}
 
 
-def test_submitting_twice_changes_nothing_and_says_so(project: Project) -> None:
+def test_submitting_twice_changes_nothing_and_says_so(project: Jobs) -> None:
     before = project.people.head
     project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
     project.review()
@@ -369,10 +251,10 @@ def test_submitting_twice_changes_nothing_and_says_so(project: Project) -> None:
     assert again.outputs["submitted"] == first.outputs["submitted"]
     assert project.on_the_cluster() == made
     assert "⏳ Pending (was there already) |" in project.comment()
-    assert project.states() == {event["sha"]: ["in_progress", "success", "in_progress", "success"]}
+    assert project.states() == {event.sha: ["in_progress", "success", "in_progress", "success"]}
 
 
-def test_pushes_that_arrive_out_of_order_each_submit_their_own(project: Project) -> None:
+def test_pushes_that_arrive_out_of_order_each_submit_their_own(project: Jobs) -> None:
     start = project.people.head
     project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
     project.review()
@@ -395,7 +277,7 @@ def test_pushes_that_arrive_out_of_order_each_submit_their_own(project: Project)
     ("setting", "code", "level"), [("", 1, "error"), ("warn", 0, "warning"), ("go-on", 0, "notice")]
 )
 def test_another_digest_than_the_reviewed_one(
-    project: Project, setting: str, code: int, level: str
+    project: Jobs, setting: str, code: int, level: str
 ) -> None:
     before = project.people.head
     project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
@@ -424,7 +306,7 @@ def test_another_digest_than_the_reviewed_one(
     ("setting", "code", "level"), [("stop", 1, "error"), ("", 0, "warning"), ("go-on", 0, "notice")]
 )
 def test_a_push_that_nobody_reviewed(
-    project: Project, setting: str, code: int, level: str, monkeypatch: pytest.MonkeyPatch
+    project: Jobs, setting: str, code: int, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = project.people.head
     after = project.people.commit(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
@@ -441,7 +323,7 @@ def test_a_push_that_nobody_reviewed(
     assert len(project.on_the_cluster()) == (1 if code == 0 else 0)
 
 
-def test_a_dispatch_repeats_one_experiment_of_an_earlier_commit(project: Project) -> None:
+def test_a_dispatch_repeats_one_experiment_of_an_earlier_commit(project: Jobs) -> None:
     before = project.people.head
     project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
     project.review()
@@ -467,7 +349,7 @@ def test_a_dispatch_repeats_one_experiment_of_an_earlier_commit(project: Project
 
 
 @pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1)])
-def test_who_waits_learns_the_outcome(project: Project, phase: str, code: int) -> None:
+def test_who_waits_learns_the_outcome(project: Jobs, phase: str, code: int) -> None:
     before = project.people.head
     project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
     project.review()
@@ -494,7 +376,7 @@ def test_who_waits_learns_the_outcome(project: Project, phase: str, code: int) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="in one step only root keeps experiments apart")
-def test_one_step_does_all_of_it_and_repeats_it_by_dispatch(project: Project) -> None:
+def test_one_step_does_all_of_it_and_repeats_it_by_dispatch(project: Jobs) -> None:
     project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
     here = project.checkout("refs/pull/7/merge", depth=2)
 
@@ -533,7 +415,7 @@ def test_one_step_does_all_of_it_and_repeats_it_by_dispatch(project: Project) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="in one step only root keeps experiments apart")
-def test_what_a_lost_run_left_behind_is_submitted_with_the_next(project: Project) -> None:
+def test_what_a_lost_run_left_behind_is_submitted_with_the_next(project: Jobs) -> None:
     start = project.people.head
     first = project.people.commit(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
     project.push("main")
@@ -556,7 +438,7 @@ def test_what_a_lost_run_left_behind_is_submitted_with_the_next(project: Project
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="in one step only root keeps experiments apart")
-def test_only_what_was_merged_can_be_dispatched(project: Project) -> None:
+def test_only_what_was_merged_can_be_dispatched(project: Jobs) -> None:
     head = project.propose(**{"experiments/waves.py": experiment("waves", "alpine:3.21")})
 
     event = project.dispatched(commit=head)

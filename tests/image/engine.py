@@ -19,6 +19,8 @@ PACKAGES = "ca-certificates,git,python-is-python3,python3,python3-venv"
 # Where this machine keeps the certificates of its own authorities.
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 MOST_SECONDS = 60
+# What the image is made of, beside the package.
+BESIDE = ("Dockerfile", "LICENSE", "README.md", "constraints.txt", "pyproject.toml")
 
 
 class Unavailable(Exception):  # noqa: N818 - it says what is missing, and is no error
@@ -88,28 +90,31 @@ def stop() -> None:
 def build() -> str:
     """Build heraci's image and give its name."""
     start()
-    base = _base()
-    named = ("--build-arg", f"PYTHON_IMAGE={base}") if base else ()
+    chosen = base()
+    named = ("--build-arg", f"PYTHON_IMAGE={chosen}") if chosen else ()
     with tempfile.TemporaryDirectory() as folder:
         _copy_sources(Path(folder))
         docker("build", "--quiet", *named, "--tag", IMAGE, folder)
     return IMAGE
 
 
-def _copy_sources(folder: Path) -> None:
-    """Take what is committed or could be: a cache in the checkout must not end up in an image."""
+def sources() -> list[str]:
+    """List what is committed or could be: a cache in the checkout must not end up in an image."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "heraci"],
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    names = [each for each in listed.stdout.split("\0") if each]
-    for name in (*names, "Dockerfile", "LICENSE", "README.md", "constraints.txt", "pyproject.toml"):
-        if (ROOT / name).exists():
+    return [each for each in listed.stdout.split("\0") if each and (ROOT / each).is_file()]
+
+
+def _copy_sources(folder: Path) -> None:
+    for name in sources():
+        if name.startswith("heraci/") or name in BESIDE:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
 
 
-def _base() -> str | None:
+def base() -> str | None:
     """Give None where the Dockerfile's own base can be had, else one made of Debian's packages."""
     pinned = re.search(r"(?m)^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text())
     assert pinned is not None
