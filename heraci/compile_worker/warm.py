@@ -4,8 +4,8 @@ So Hera is imported once, and not for each experiment. `heraci.compile.own_pytho
 of the socket, and believes nothing that is said here: strangers' packages may speak in our place.
 
 It sends `j` with three descriptors, those of a job's file and of the worker's result and log, and
-hears the line `+` when the worker begins, and `-STATUS` when it has ended, the status as `os.waitpid`
-has it; then the next job may come. `w` asks the worker to say on which line it is.
+hears the line `+` when the worker begins, and `-STATUS` when it has ended, the status as
+`os.waitpid` has it; then the next job may come. `w` asks the worker to say on which line it is.
 
 A job's file holds `environ`, `place` (the folder to start in), `seconds` and `job`.
 """
