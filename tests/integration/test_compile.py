@@ -706,7 +706,9 @@ EXISTS = "import os\nread = str(os.path.exists('../../{place}/data/x.csv'))"
 LISTED = "import os\nread = ','.join(os.listdir('../../{place}/data'))"
 LISTED_ROOT = "import os\nread = ','.join(os.listdir('../..'))"
 WALKED = "import os\nread = str([each for each in os.walk('../../{place}/data')])"
-GLOBBED = "from pathlib import Path\nread = str(sorted(Path('../..').glob('{place}/data/**/*.csv')))"
+GLOBBED = (
+    "from pathlib import Path\nread = str(sorted(Path('../..').glob('{place}/data/**/*.csv')))"
+)
 GLOBBED_ROOT = "from pathlib import Path\nread = str(sorted(Path('../..').glob('*/*.csv')))"
 IS_FOLDER = "import os\nread = str(os.path.isdir('../../{place}/later'))"
 ANOTHER = READS.format(path="../../{place}/data/x.csv")
@@ -739,7 +741,9 @@ TOUCHING_ROOT: dict[str, tuple[str, str, str | None, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("names", [[*TOUCHING], *([each] for each in TOUCHING_ROOT)], ids=["its own", *TOUCHING_ROOT])
+@pytest.mark.parametrize(
+    "names", [[*TOUCHING], *([each] for each in TOUCHING_ROOT)], ids=["its own", *TOUCHING_ROOT]
+)
 def test_what_an_experiment_touched_is_compared_again(repository: Repository, names: list[str]):
     """The second run compiles anew, from the cache or not, and the affected ones include it."""
     later: dict[str, str | None] = {}
