@@ -20,12 +20,16 @@ from kubernetes import client
 from heraci.bundle import load
 from heraci.cluster import connect
 from heraci.submit import Phase
-from tests.cluster.fixtures import Namespace
+from tests.cluster.fixtures import Namespace, new_namespace
+from tests.cluster.local import Cluster
+from tests.cluster.waiting import eventually
 from tests.command import Done, heraci
 from tests.github.described import payload
 from tests.github.runner import commands, file_pairs
 from tests.github.server import REPOSITORY, TOKEN, Loopback
 from tests.repository import Repository
+
+pytestmark = pytest.mark.xdist_group("lab")  # one namespace and one cache for all
 
 PULL = 7
 UI = "https://argo.example.org"
@@ -104,6 +108,7 @@ class Project:
     namespace: Namespace
     kubeconfig: Path
     folder: Path
+    cache: Path
     run: int = 100
     heads: dict[str, str] = field(default_factory=dict)
 
@@ -161,7 +166,7 @@ class Project:
             "GITHUB_SHA": event["sha"],
             "GITHUB_STEP_SUMMARY": str(files["sum"]),
             "GITHUB_WORKSPACE": str(where),
-            "HERACI_CACHE_DIR": str(self.folder / "cache"),
+            "HERACI_CACHE_DIR": str(self.cache),
             "HERACI_CHECK_IMAGES": "false",
             "HERACI_COMMAND": command,
         }
@@ -263,23 +268,40 @@ class Project:
         }
 
 
+@dataclass(frozen=True)
+class Lab:
+    """What outlives a project: its namespace, CI's account there, and the cache that CI keeps."""
+
+    namespace: Namespace
+    kubeconfig: Path
+    cache: Path
+
+
+@pytest.fixture(scope="module")
+def lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Furnish a namespace once, so that what was compiled for it need not be compiled again."""
+    with new_namespace(cluster, tmp_path_factory.mktemp("lab")) as namespace:
+        namespace.account("runner", RUNS_PODS)
+        kubeconfig = namespace.account("ci", SUBMITS).kubeconfig
+        core: Any = client.CoreV1Api(namespace.api)
+        quota = {"metadata": {"name": "lab"}, "spec": {"hard": QUOTA}}
+        core.create_namespaced_resource_quota(namespace.name, quota)
+        # Where a quota counts them, the containers that Argo adds must have some, too.
+        defaults = {"type": "Container", "defaultRequest": {"cpu": "10m", "memory": "16Mi"}}
+        limits = {"metadata": {"name": "lab"}, "spec": {"limits": [defaults]}}
+        core.create_namespaced_limit_range(namespace.name, limits)
+        yield Lab(namespace, kubeconfig, tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
-def project(namespace: Namespace, tmp_path: Path) -> Iterator[Project]:
+def project(lab: Lab, tmp_path: Path) -> Iterator[Project]:
+    namespace = lab.namespace
     origin = tmp_path / "origin.git"
     people = Repository.create(tmp_path / "people")
     people.git("init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     people.git("remote", "add", "origin", origin.as_uri())
     toml = f'[targets.lab]\nnamespace = "{namespace.name}"\nargo-ui = "{UI}"\n'
     toml += 'service-account = "runner"\n'
-    namespace.account("runner", RUNS_PODS)
-    kubeconfig = namespace.account("ci", SUBMITS).kubeconfig
-    core: Any = client.CoreV1Api(namespace.api)
-    quota = {"metadata": {"name": "lab"}, "spec": {"hard": QUOTA}}
-    core.create_namespaced_resource_quota(namespace.name, quota)
-    # Where a quota counts them, the containers that Argo adds must have some, too.
-    defaults = {"type": "Container", "defaultRequest": {"cpu": "10m", "memory": "16Mi"}}
-    limits = {"metadata": {"name": "lab"}, "spec": {"limits": [defaults]}}
-    core.create_namespaced_limit_range(namespace.name, limits)
     people.commit(
         **{
             "heraci.toml": f'default-target = "lab"\n\n{toml}',
@@ -288,10 +310,15 @@ def project(namespace: Namespace, tmp_path: Path) -> Iterator[Project]:
         }
     )
     with Loopback() as github:
-        made = Project(origin, people, github, namespace, kubeconfig, tmp_path)
+        made = Project(origin, people, github, namespace, lab.kubeconfig, tmp_path, lab.cache)
         made.push("main")
+        assert made.on_the_cluster() == {}
         yield made
         assert github.wrong == []
+    server = connect(paths=[namespace.kubeconfig])
+    for name in made.on_the_cluster():
+        server.delete("Workflow", namespace.name, name)
+    eventually(lambda: made.on_the_cluster() == {} or None)
 
 
 def test_a_pull_request_is_reviewed_merged_and_submitted(project: Project) -> None:
