@@ -233,6 +233,8 @@ class LocalCluster:
                 self._apply(f"{path}/{name}", definition)
 
     def _wait_for_definitions(self) -> None:
+        # An API server serves a kind some seconds before it says so, and counts it as established.
+        self._wait_for("Argo's kinds", self._tells_of_definitions)
         for plural in ("workflows", "workflowtemplates", "cronworkflows", "workflowtaskresults"):
             url = f"{self._server}/apis/argoproj.io/v1alpha1/{plural}?limit=1"
             self._wait_for(plural, partial(self._answers, url))
@@ -261,6 +263,12 @@ class LocalCluster:
             headers={"Content-Type": "application/apply-patch+yaml"},
             timeout=30,
         ).raise_for_status()
+
+    def _tells_of_definitions(self) -> bool:
+        url = f"{self._server}/apis/argoproj.io/v1alpha1"
+        answer = self._session.get(url, timeout=5).json()
+        told = {each["name"] for each in answer.get("resources", ())}
+        return told >= {f"{kind.lower()}s" for kind in standin_crds.KINDS}
 
     def _answers(self, url: str) -> bool:
         return self._session.get(url, timeout=5).ok
