@@ -772,7 +772,7 @@ def test_what_an_experiment_touched_is_compared_again(repository: Repository, na
             repository.write(path, text)
     second = heraci(*command, cwd=repository.path)
     anew = all_of(repository)
-    assert {name: second.digests[name] for name in names} == {name: anew[name] for name in names}
+    assert [name for name in names if second.digests[name] != anew[name]] == []
     as_before = [name for name in second.digests if second.digests[name] == first.digests[name]]
     assert as_before == ["alone"]
     affected = heraci("compile", "--format", "json", cwd=repository.path)
