@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,14 +53,24 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--rewrite-golden is not for CI: the tests would always pass")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def isolated_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the run an environ that no machine shapes: fixtures that tests share have it, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name == "CI" or (name.startswith(FOREIGN) and not name.startswith(KEPT)):
+                patch.delenv(name)
+        for name, value in GIT_ENVIRON.items():
+            patch.setenv(name, value)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Give the test an environ that no machine shapes, and an empty HOME of its own."""
-    for name in list(os.environ):
-        if name == "CI" or (name.startswith(FOREIGN) and not name.startswith(KEPT)):
-            monkeypatch.delenv(name)
-    for name, value in GIT_ENVIRON.items():
-        monkeypatch.setenv(name, value)
+def isolated(
+    isolated_run: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Give the test an empty HOME of its own in that environ."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 

@@ -111,13 +111,13 @@ def build(argo_version: str | None, *, may_install_go: bool = False) -> None:
 def install(package: str, to: Path, *, may_install_go: bool = False) -> None:
     """Build a command of a module of its own, `PATH@VERSION`, into a folder."""
     go = _find_go(may_install_go)
-    with _building(to) as out:
+    with building(to) as out:
         asked = [go, "install", "-p", "2", "-trimpath", "-ldflags=-s -w", package]
         _run(asked, f"{out.name} could not be built", into=out)
 
 
 def _build_kubernetes(go: str, tool: Tool) -> None:
-    with _building(tool.path.parent) as out:
+    with building(tool.path.parent) as out:
         build = _build_command(go, tool.stamp, out / tool.name)
         _run([*build, "-mod=readonly", tool.package], f"{out.name} could not be built")
 
@@ -131,7 +131,7 @@ def _argo_module(go: str, version: str) -> dict[str, str]:
 
 
 def _build_argo(go: str, version: str, module: dict[str, str]) -> None:
-    with _building(argo(version)) as out, tempfile.TemporaryDirectory(dir=CACHE) as made:
+    with building(argo(version)) as out, tempfile.TemporaryDirectory(dir=CACHE) as made:
         # Built inside a copy: as the main module it may replace others' versions, which `go
         # install` refuses, and the module cache cannot be written to.
         source = Path(made) / "source"
@@ -157,8 +157,14 @@ def _build_command(go: str, stamp: str, to: Path) -> list[str]:
     return [go, "build", "-p", "2", "-trimpath", f"-ldflags=-s -w {stamp}", "-o", str(to)]
 
 
+def defined(argo_version: str) -> Path:
+    """Return the folder of etcd's data where nothing was done yet but to define Argo's kinds."""
+    etcd, api_server, _ = kubernetes_tools()
+    return CACHE / f"defined-{argo_version}-{api_server.version}-{etcd.version}"
+
+
 @contextmanager
-def _building(folder: Path) -> Iterator[Path]:
+def building(folder: Path) -> Iterator[Path]:
     """Give a folder to build into that takes its place when it is complete."""
     with tempfile.TemporaryDirectory(prefix=".building-", dir=CACHE) as made:
         out = Path(made) / folder.name

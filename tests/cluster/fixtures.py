@@ -4,6 +4,9 @@ HERACI_TEST_KUBECONFIG names a cluster to use as it is (with HERACI_TEST_ARGO_SE
 its Argo Server, if it has one). Otherwise one is started, shared by all workers of a test run and
 stopped with it; HERACI_TEST_ARGO chooses Argo's version, or `none`: then tests that need Argo's
 controller or server are left out, and the terminal says so.
+
+Tests that restart servers or configure them share another one, `disturbed`; they are one group of
+pytest-xdist, so that one worker runs all of them and only one such cluster is started.
 """
 
 import json
@@ -25,7 +28,7 @@ import yaml
 from kubernetes import client, config
 
 from tests.cluster import build, credentials, kubelet
-from tests.cluster.local import Cluster
+from tests.cluster.local import Cluster, LocalCluster
 
 LEFT_OUT = "cluster tests left out: "
 ENVIRON = dict(os.environ)  # as the run began: tests are free to change theirs
@@ -35,7 +38,7 @@ HOW_TO_RUN = (
     "with Argo; HERACI_TEST_ARGO=none runs those that need Kubernetes alone"
 )
 _STARTED: list[subprocess.Popen[bytes]] = []  # kept: it is not ours to wait for their end
-FIXTURES = {"cluster", "namespace", "kubeconfig", "controller", "argo_server"}
+FIXTURES = {"cluster", "namespace", "kubeconfig", "controller", "argo_server", "disturbed"}
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,15 @@ def controller(cluster: Cluster) -> Cluster:
     return cluster
 
 
+@pytest.fixture(scope="session")
+def disturbed(cluster: Cluster) -> Iterator[LocalCluster]:
+    """Another cluster of the same kind, for tests that disturb it and leave it as they found it."""
+    if not cluster.local:
+        pytest.skip("this cluster is not ours to disturb")
+    with LocalCluster(cluster.argo) as started:
+        yield started
+
+
 @pytest.fixture
 def namespace(cluster: Cluster, tmp_path: Path) -> Iterator[Namespace]:
     """A fresh namespace of `cluster`."""
@@ -206,10 +218,13 @@ def _started(pid: int, argo: str | None) -> Cluster:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses a cluster."""
+    """Mark each test that uses a cluster, and gather those that disturb theirs."""
     for item in items:
-        if FIXTURES & set(getattr(item, "fixturenames", ())):
+        used = FIXTURES & set(getattr(item, "fixturenames", ()))
+        if used:
             item.add_marker("cluster")
+        if "disturbed" in used:
+            item.add_marker(pytest.mark.xdist_group("disturbed"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

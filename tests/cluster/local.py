@@ -115,6 +115,10 @@ class LocalCluster:
             folder / "kubeconfig", self._server, folder / "ca.crt", token
         )
         client_url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        # Argo's full definitions are megabytes: an API server takes half a minute to accept them.
+        defined = build.defined(self._argo) if self._argo else None
+        if known := defined is not None and defined.exists():
+            shutil.copytree(defined, folder / "etcd")
         self._run(
             *("etcd", etcd, f"--data-dir={folder / 'etcd'}", "--name=test", "--unsafe-no-fsync"),
             *(f"--listen-client-urls={client_url}", f"--advertise-client-urls={client_url}"),
@@ -140,7 +144,11 @@ class LocalCluster:
         )
         self._wait_for("the API server", self._ready)
         # Before the controllers, which learn of kinds that come later after a minute or two.
-        self._apply_definitions()
+        if not known:
+            self._apply_definitions()
+        self._wait_for_definitions()
+        if defined is not None and not known:
+            self._keep(defined)
         self._run(
             *("kube-controller-manager", controller_manager, f"--kubeconfig={kubeconfig}"),
             f"--authentication-kubeconfig={kubeconfig}",
@@ -163,10 +171,10 @@ class LocalCluster:
         common = [f"--kubeconfig={kubeconfig}", "--namespace=argo", f"--configmap={ARGO_CONFIG}"]
         image = f"quay.io/argoproj/argoexec:v{version}"  # named in pods, never pulled
         environ = ["env", "LEADER_ELECTION_DISABLE=true", "DEFAULT_REQUEUE_TIME=1s"]
+        # By default it waits between requests, for half a minute where a test made 300 workflows.
+        flags = [f"--executor-image={image}", "--qps=500", "--burst=500"]
         self.run_isolated(
-            "workflow-controller",
-            [*environ, controller, *common, f"--executor-image={image}"],
-            reaches=[api],
+            "workflow-controller", [*environ, controller, *common, *flags], reaches=[api]
         )
         # Without TLS, as it never leaves loopback; whoever asks needs a token of Kubernetes' own.
         flags = ["--auth-mode=client", "--secure=false", f"--port={port}"]
@@ -223,9 +231,28 @@ class LocalCluster:
         else:
             for name, definition in standin_crds.definitions().items():
                 self._apply(f"{path}/{name}", definition)
+
+    def _wait_for_definitions(self) -> None:
+        # An API server serves a kind some seconds before it says so, and counts it as established.
+        self._wait_for("Argo's kinds", self._tells_of_definitions)
         for plural in ("workflows", "workflowtemplates", "cronworkflows", "workflowtaskresults"):
             url = f"{self._server}/apis/argoproj.io/v1alpha1/{plural}?limit=1"
             self._wait_for(plural, partial(self._answers, url))
+
+    def _keep(self, defined: Path) -> None:
+        """Keep what etcd holds now for the clusters to come."""
+        servers = ("etcd", "kube-apiserver")
+        for name in reversed(servers):
+            self._processes[name].terminate()
+            self._processes[name].wait()
+        with build.locked(build.CACHE / "build.lock"):
+            if not defined.exists():
+                with build.building(defined) as out:
+                    shutil.copytree(self._folder / "etcd", out, dirs_exist_ok=True)
+        for name in servers:
+            self._run(name, *self._commands[name])
+        self._wait_for("the API server", self._ready)
+        self._wait_for_definitions()
 
     def _apply(self, path: str, body: dict[str, object] | bytes) -> None:
         if isinstance(body, dict):
@@ -236,6 +263,12 @@ class LocalCluster:
             headers={"Content-Type": "application/apply-patch+yaml"},
             timeout=30,
         ).raise_for_status()
+
+    def _tells_of_definitions(self) -> bool:
+        url = f"{self._server}/apis/argoproj.io/v1alpha1"
+        answer = self._session.get(url, timeout=5).json()
+        told = {each["name"] for each in answer.get("resources", ())}
+        return told >= {f"{kind.lower()}s" for kind in standin_crds.KINDS}
 
     def _answers(self, url: str) -> bool:
         return self._session.get(url, timeout=5).ok

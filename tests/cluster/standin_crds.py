@@ -5,7 +5,7 @@ top-level fields, so that objects can be stored and rights checked, but it looks
 `spec` and no controller acts on them.
 """
 
-_KINDS = {
+KINDS = {
     "ClusterWorkflowTemplate": ["spec"],
     "CronWorkflow": ["spec", "status"],
     "Workflow": ["spec", "status"],
@@ -20,7 +20,7 @@ _KINDS = {
 def definitions() -> dict[str, dict[str, object]]:
     """Return each resource definition by its name."""
     made: dict[str, dict[str, object]] = {}
-    for kind, fields in _KINDS.items():
+    for kind, fields in KINDS.items():
         plural = kind.lower() + "s"
         loose = {"x-kubernetes-preserve-unknown-fields": True}
         properties: dict[str, object] = dict.fromkeys(fields, loose)

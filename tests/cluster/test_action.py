@@ -19,13 +19,17 @@ import pytest
 from heraci.bundle import load
 from heraci.cluster import connect
 from heraci.submit import Phase
-from tests.cluster.fixtures import Namespace
+from tests.cluster.fixtures import Namespace, new_namespace
 from tests.cluster.lab import UI, experiment, furnish, settings
+from tests.cluster.local import Cluster
+from tests.cluster.waiting import eventually
 from tests.command import Done, heraci
 from tests.github.project import PULL, Event, Project
 from tests.github.runner import commands, file_pairs
 from tests.github.server import REPOSITORY, TOKEN, Loopback
 from tests.repository import Repository
+
+pytestmark = pytest.mark.xdist_group("lab")  # one namespace and one cache for all
 
 RUNS = f"https://github.com/{REPOSITORY}/actions/runs"
 
@@ -60,6 +64,7 @@ class Jobs(Project):
     namespace: Namespace
     kubeconfig: Path
     folder: Path
+    cache: Path
     run: int = 100
 
     def checkout(self, ref: str, depth: int | None = None) -> Path:
@@ -93,7 +98,7 @@ class Jobs(Project):
             "GITHUB_SHA": event.sha,
             "GITHUB_STEP_SUMMARY": str(files["sum"]),
             "GITHUB_WORKSPACE": str(where),
-            "HERACI_CACHE_DIR": str(self.folder / "cache"),
+            "HERACI_CACHE_DIR": str(self.cache),
             "HERACI_COMMAND": command,
         }
         done = heraci("action", cwd=where, **(given | environ))
@@ -151,10 +156,27 @@ class Jobs(Project):
         return {each["metadata"]["name"]: dict(each) for each in found}
 
 
+@dataclass(frozen=True)
+class Lab:
+    """What outlives a project: its namespace, CI's account there, and the cache that CI keeps."""
+
+    namespace: Namespace
+    kubeconfig: Path
+    cache: Path
+
+
+@pytest.fixture(scope="module")
+def lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Furnish a namespace once, so that what was compiled for it need not be compiled again."""
+    with new_namespace(cluster, tmp_path_factory.mktemp("lab")) as namespace:
+        kubeconfig = furnish(namespace)
+        yield Lab(namespace, kubeconfig, tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
-def project(namespace: Namespace, tmp_path: Path) -> Iterator[Jobs]:
+def project(lab: Lab, tmp_path: Path) -> Iterator[Jobs]:
+    namespace = lab.namespace
     origin, people = Project.clone(tmp_path)
-    kubeconfig = furnish(namespace)
     people.commit(
         **{
             "heraci.toml": settings(namespace.name),
@@ -168,12 +190,18 @@ def project(namespace: Namespace, tmp_path: Path) -> Iterator[Jobs]:
             people=people,
             github=github,
             namespace=namespace,
-            kubeconfig=kubeconfig,
+            kubeconfig=lab.kubeconfig,
             folder=tmp_path,
+            cache=lab.cache,
         )
         made.push("main")
+        assert made.on_the_cluster() == {}
         yield made
         assert github.wrong == []
+    server = connect(paths=[namespace.kubeconfig])
+    for name in made.on_the_cluster():
+        server.delete("Workflow", namespace.name, name)
+    eventually(lambda: made.on_the_cluster() == {} or None)
 
 
 def test_a_pull_request_is_reviewed_merged_and_submitted(project: Jobs) -> None:

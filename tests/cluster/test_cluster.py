@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +129,12 @@ def test_the_stand_in_settles_a_pod(
     )
 
 
-@pytest.fixture(scope="module")
-def own(cluster: Cluster) -> Iterator[LocalCluster]:
-    if not cluster.local:
-        pytest.skip("this cluster is not ours to disturb")
-    with LocalCluster(None) as started:
-        yield started
-
-
-def test_a_restarted_api_server_has_kept_everything(own: LocalCluster, tmp_path: Path) -> None:
-    with new_namespace(own.cluster, tmp_path) as namespace:
+def test_a_restarted_api_server_has_kept_everything(
+    disturbed: LocalCluster, tmp_path: Path
+) -> None:
+    with new_namespace(disturbed.cluster, tmp_path) as namespace:
         name = create(namespace, workflow({"suspend": FAST}))["metadata"]["name"]
-        own.restart_api_server()
+        disturbed.restart_api_server()
         assert stored(namespace, name)["metadata"]["name"] == name
 
 
@@ -157,15 +150,16 @@ http.server.HTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def test_a_server_on_all_interfaces_is_met_on_loopback_only(own: LocalCluster) -> None:
+def test_a_server_on_all_interfaces_is_met_on_loopback_only(disturbed: LocalCluster) -> None:
     if forward.namespace_command() is None:
         pytest.skip("this machine allows no network namespace")
-    api = config.new_client_from_config(str(own.cluster.kubeconfig)).configuration.host
+    api = config.new_client_from_config(str(disturbed.cluster.kubeconfig)).configuration.host
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-c", LISTENER, str(port), api]
-    own.run_isolated("listener", command, reaches=[int(api.rpartition(":")[2])], offers=[port])
+    reaches = [int(api.rpartition(":")[2])]
+    disturbed.run_isolated("listener", command, reaches=reaches, offers=[port])
 
     def answer() -> str | None:
         try:

@@ -82,19 +82,38 @@ class Desk:
         return found.get("status", {}).get("phase") if found else None
 
 
-def desk(road: str, stack: Stack, namespace: Namespace, folder: Path) -> Desk:
-    """Open one of the roads to the command."""
-    environ = {
-        "HERACI_NAMESPACE": namespace.name,
-        "HERACI_SUBMIT_THROUGH": road,
-        "HERACI_KUBECONFIG": str(namespace.kubeconfig),
-        "HERACI_CACHE_DIR": str(folder / "cache"),
-    }
-    if stack.argo_server:
-        environ["HERACI_ARGO_SERVER"] = stack.argo_server
-        environ["HERACI_ARGO_TOKEN"] = namespace.account("submitter", RIGHTS).token
-    repository = Repository.create(folder / "repository")
-    return Desk(repository, namespace, environ, connect(paths=[namespace.kubeconfig]))
+@dataclass(frozen=True)
+class Lab:
+    """A namespace where workflows run, the token to submit there, and what was compiled for it."""
+
+    namespace: Namespace
+    stack: Stack
+    token: str
+    cache: Path
+
+    def desk(self, road: str, folder: Path) -> Desk:
+        """Open one of the roads to the command, from an empty repository."""
+        environ = {
+            "HERACI_NAMESPACE": self.namespace.name,
+            "HERACI_SUBMIT_THROUGH": road,
+            "HERACI_KUBECONFIG": str(self.namespace.kubeconfig),
+            "HERACI_CACHE_DIR": str(self.cache),
+        }
+        if self.stack.argo_server:
+            environ["HERACI_ARGO_SERVER"] = self.stack.argo_server
+            environ["HERACI_ARGO_TOKEN"] = self.token
+        repository = Repository.create(folder / "repository")
+        # Its commits are no other desk's, and so are the names of their runs.
+        repository.write("desk.txt", str(folder))
+        direct = connect(paths=[self.namespace.kubeconfig])
+        return Desk(repository, self.namespace, environ, direct)
+
+
+def furnished(stack: Stack, namespace: Namespace, folder: Path) -> Lab:
+    """Let workflows run in a namespace, and somebody submit there."""
+    allow_executor(namespace)
+    token = namespace.account("submitter", RIGHTS).token if stack.argo_server else ""
+    return Lab(namespace, stack, token, folder / "cache")
 
 
 def allow_executor(namespace: Namespace) -> None:
@@ -110,14 +129,31 @@ def allow_executor(namespace: Namespace) -> None:
     rbac.create_namespaced_role_binding(namespace.name, body)
 
 
+@pytest.fixture(scope="module")
+def lab(controller: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Furnish a namespace that desks share: what one has compiled, the next finds."""
+    folder = tmp_path_factory.mktemp("lab")
+    with new_namespace(controller, folder) as namespace:
+        yield furnished(controller, namespace, folder)
+
+
 @pytest.fixture(params=ROADS)
-def at(
-    request: pytest.FixtureRequest, controller: Stack, namespace: Namespace, tmp_path: Path
-) -> Desk:
+def road(request: pytest.FixtureRequest, controller: Stack) -> str:
     if request.param == "argo-server":
         request.getfixturevalue("argo_server")
-    allow_executor(namespace)
-    return desk(request.param, controller, namespace, tmp_path)
+    return str(request.param)
+
+
+@pytest.fixture
+def at(road: str, lab: Lab, tmp_path: Path) -> Desk:
+    """Open a desk of the lab."""
+    return lab.desk(road, tmp_path)
+
+
+@pytest.fixture
+def alone_at(road: str, controller: Stack, namespace: Namespace, tmp_path: Path) -> Desk:
+    """Open the only desk of a namespace: nothing else ever ran there."""
+    return furnished(controller, namespace, tmp_path).desk(road, tmp_path)
 
 
 def lines(done: Done, *starts: str) -> list[list[str]]:
@@ -142,7 +178,9 @@ def test_a_run_that_succeeds_ends_in_0_and_is_told_with_its_link(at: Desk) -> No
         assert told == [["Succeeded", "1/1", place]]
     assert done.stdout.splitlines()[-2:] == ["1 created", "1 succeeded"]
     pods = at.direct.get(f"/api/v1/namespaces/{at.namespace.name}/pods")["items"]
-    assert [each["metadata"]["labels"]["heraci/commit"] for each in pods] == [at.repository.head]
+    labels = [each["metadata"]["labels"] for each in pods]
+    [of_run] = [each for each in labels if each["workflows.argoproj.io/workflow"] == name]
+    assert of_run["heraci/commit"] == at.repository.head
 
 
 def test_each_bad_end_is_told_and_ends_in_1(at: Desk) -> None:
@@ -228,7 +266,8 @@ def test_a_commit_is_run_again_only_when_that_is_wanted(at: Desk) -> None:
     ]
 
 
-def test_a_catch_up_runs_what_was_lost_and_nothing_twice(at: Desk) -> None:
+def test_a_catch_up_runs_what_was_lost_and_nothing_twice(alone_at: Desk) -> None:
+    at = alone_at
     at.repository.commit(**{"experiments/one.py": container("one")})
     assert at.heraci("submit", "--all", "--wait").code == 0
     # A commit whose job was lost, and one after it.
@@ -270,7 +309,8 @@ def test_doctor_finds_both_servers_well(at: Desk, argo_server: Stack) -> None:
     assert "canary" not in wrong.stdout + wrong.stderr
 
 
-def test_a_script_run_by_hand_reaches_the_argo_server(at: Desk, argo_server: Stack) -> None:
+def test_a_script_run_by_hand_reaches_the_argo_server(alone_at: Desk, argo_server: Stack) -> None:
+    at = alone_at
     script = "from heraci import configure_hera\n\nconfigure_hera()\n" + container("by-hand")
     at.repository.commit(**{"experiments/by_hand.py": f"{script}\nw.create()\n"})
     command = [sys.executable, "experiments/by_hand.py"]
@@ -280,9 +320,8 @@ def test_a_script_run_by_hand_reaches_the_argo_server(at: Desk, argo_server: Sta
     eventually(lambda: at.phase(made["metadata"]["name"]) == "Succeeded" or None)
 
 
-def furnish(namespace: Namespace) -> None:
+def furnish_for_the_shipped(namespace: Namespace) -> None:
     """Make what the shipped experiments need, as heraci.toml of this repository names it."""
-    allow_executor(namespace)
     core: Any = client.CoreV1Api(namespace.api)
     size = {"storage": "10Gi"}
     spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": size}}
@@ -310,8 +349,8 @@ def test_the_shipped_experiments_are_asserted_submitted_and_followed_to_their_en
 ) -> None:
     if not controller.local:
         pytest.skip("this cluster has real kubelets, and may not reach a registry")
-    furnish(namespace)
-    at = desk("kubernetes", controller, namespace, tmp_path)
+    furnish_for_the_shipped(namespace)
+    at = furnished(controller, namespace, tmp_path).desk("kubernetes", tmp_path)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(SHIPPED, at.repository.path / "experiments", ignore=ignored)
     shutil.copyfile(ROOT / "heraci.toml", at.repository.path / "heraci.toml")
@@ -354,28 +393,47 @@ def test_the_shipped_experiments_are_asserted_submitted_and_followed_to_their_en
     assert found["metadata"]["labels"]["heraci/experiment"] == "nightly-summary"
 
 
-def test_the_api_server_may_restart_while_one_waits(controller: Stack, tmp_path: Path) -> None:
-    if not controller.local:
-        pytest.skip("this cluster is not ours to restart")
-    timed = STEP.format(name="good", more="", step='Suspend(name="main", duration="15s")')
-    late = suspended("late", ", active_deadline_seconds=15")
+def test_the_api_server_may_restart_while_one_waits(
+    controller: Stack, disturbed: LocalCluster, tmp_path: Path
+) -> None:
+    stems = ("good", "late")
     with ExitStack() as held:
-        own = held.enter_context(LocalCluster(controller.argo))
         waiting = []
         for road in ROADS:
             (folder := tmp_path / road).mkdir()
-            namespace = held.enter_context(new_namespace(own.cluster, folder))
-            allow_executor(namespace)
-            at = desk(road, own.cluster, namespace, folder)
-            at.repository.commit(**{"experiments/good.py": timed, "experiments/late.py": late})
+            namespace = held.enter_context(new_namespace(disturbed.cluster, folder))
+            at = furnished(disturbed.cluster, namespace, folder).desk(road, folder)
+            at.repository.commit(
+                **{f"experiments/{stem}.py": container(stem, "hang") for stem in stems}
+            )
             command = at.started("submit", "--all", "--wait", "--format", "json")
             waiting.append((at, held.enter_context(command)))
-        for at, _ in waiting:
-            for stem in ("good", "late"):
-                eventually(lambda at=at, stem=stem: at.phase(at.name(stem)) == "Running" or None)  # type: ignore[misc]
-        own.restart_api_server()
-        for _, process in waiting:
+        pods = [eventually(lambda at=at: running_pods(at, stems)) for at, _ in waiting]  # type: ignore[misc]
+        disturbed.restart_api_server()
+        # Nothing ends before: both are under way when the server goes.
+        for (at, process), (good, _) in zip(waiting, pods, strict=True):
+            ended = {"status": {"phase": "Succeeded"}}
+            client.CoreV1Api(at.namespace.api).patch_namespaced_pod_status(
+                good, at.namespace.name, ended
+            )
+            at.direct.patch(
+                "Workflow", at.namespace.name, at.name("late"), {"spec": {"shutdown": "Terminate"}}
+            )
             stdout, stderr = process.communicate(timeout=180)
             assert process.returncode == 1, stdout + stderr
             runs = {each["experiment"]: each["phase"] for each in json.loads(stdout)["runs"]}
             assert runs == {"good": "Succeeded", "late": "Failed"}
+
+
+def running_pods(at: Desk, stems: tuple[str, ...]) -> list[str] | None:
+    """Give the name of each one's pod, once all of them run and their workflows say so."""
+    path = f"/api/v1/namespaces/{at.namespace.name}/pods"
+    found = {
+        each["metadata"]["labels"]["workflows.argoproj.io/workflow"]: each["metadata"]["name"]
+        for each in at.direct.get(path)["items"]
+        if each["status"]["phase"] == "Running"
+    }
+    names = [at.name(stem) for stem in stems]
+    if found.keys() != set(names) or {at.phase(name) for name in names} != {"Running"}:
+        return None
+    return [found[name] for name in names]

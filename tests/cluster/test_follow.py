@@ -194,15 +194,15 @@ def test_broken_lines_and_forgotten_versions_end_no_wait(
     assert behaviour.said["forgotten"] + behaviour.said["lose"] + behaviour.said["refuse"] > 0
 
 
-def test_the_api_server_may_restart_while_one_waits(cluster: Stack, tmp_path: Path) -> None:
-    if not cluster.local:
-        pytest.skip("this cluster is not ours to restart")
-    with LocalCluster(None) as own, new_namespace(own.cluster, tmp_path) as namespace:
+def test_the_api_server_may_restart_while_one_waits(
+    disturbed: LocalCluster, tmp_path: Path
+) -> None:
+    with new_namespace(disturbed.cluster, tmp_path) as namespace:
         server = connect(paths=[namespace.kubeconfig])
         waiting = Waiting(started(server, namespace.name, "good", "bad", "gone"), server)
         say(server, namespace.name, "good", "Running")
         waiting.until(heard("good", "Running"))
-        own.restart_api_server()
+        disturbed.restart_api_server()
         say(server, namespace.name, "good", "Succeeded")
         say(server, namespace.name, "bad", "Failed", message="exit code 1")
         server.delete("Workflow", namespace.name, "gone-0123456789")

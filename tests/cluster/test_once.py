@@ -17,7 +17,6 @@ import pytest
 from heraci.cluster import Cluster, ForbiddenError, connect, connection
 from heraci.submit import What, submit
 from tests.cluster.fixtures import Namespace, new_namespace
-from tests.cluster.local import Cluster as Stack
 from tests.cluster.local import LocalCluster
 from tests.cluster.submitter import submissions as many
 from tests.cluster.unreliable import Behaviour, authority, through, unreliable
@@ -140,16 +139,14 @@ def test_a_server_that_is_lost_is_not_asked_a_thousand_times(
     assert len(workflows(server, namespace)) == 40
 
 
-def test_the_api_server_may_restart_in_the_middle(cluster: Stack, tmp_path: Path) -> None:
-    if not cluster.local:
-        pytest.skip("this cluster is not ours to restart")
-    with LocalCluster(None) as own, new_namespace(own.cluster, tmp_path) as namespace:
+def test_the_api_server_may_restart_in_the_middle(disturbed: LocalCluster, tmp_path: Path) -> None:
+    with new_namespace(disturbed.cluster, tmp_path) as namespace:
         server = connect(paths=[namespace.kubeconfig])
         fates = []
         for fate in submit(many(namespace.name, 300), server):
             fates.append(fate)
             if len(fates) == 20:
-                own.restart_api_server()
+                disturbed.restart_api_server()
         assert Counter(str(each.what) for each in fates) == {"created": 300}
         assert len(workflows(server, namespace)) == 300
 

@@ -25,18 +25,13 @@ LATER = replace(PROVENANCE, commit=OTHER_COMMIT)
 A, B = "nightly-0123456789", "nightly-fedcba9876"
 
 
-@pytest.fixture(scope="module")
-def own(controller: Stack) -> Iterator[LocalCluster]:
-    if not controller.local:
-        pytest.skip("this cluster is not ours to configure")
-    with LocalCluster(controller.argo) as started:
-        yield started
-
-
 @pytest.fixture(scope="module", params=["Strict", "Secure"])
-def strict(request: pytest.FixtureRequest, own: LocalCluster) -> LocalCluster:
-    own.restart_controller(workflowRestrictions={"templateReferencing": request.param})
-    return own
+def strict(
+    request: pytest.FixtureRequest, controller: Stack, disturbed: LocalCluster
+) -> Iterator[LocalCluster]:
+    disturbed.restart_controller(workflowRestrictions={"templateReferencing": request.param})
+    yield disturbed
+    disturbed.restart_controller()
 
 
 @pytest.fixture

@@ -129,12 +129,25 @@ def test_outside_git_everything_is_compiled(tmp_path: Path):
     assert (done.code, "--base and --head have no meaning here" in done.stderr) == (2, True)
 
 
-@pytest.fixture
-def output(repository: Repository) -> Path:
-    """Give a folder that holds two experiments, a file of a person's, and a bundle."""
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile two experiments, once: the folder holds their repository, and heraci's cache."""
+    place = tmp_path_factory.mktemp("compiled")
+    repository = Repository.create(place / "repository")
     repository.write("experiments/one/experiment.py", workflow("one"))
     repository.write("experiments/deep/two/experiment.py", workflow("two"))
-    assert heraci("compile", "--all", cwd=repository.path).code == 0
+    cache = str(place / "cache")
+    assert heraci("compile", "--all", cwd=repository.path, HERACI_CACHE_DIR=cache).code == 0
+    return place
+
+
+@pytest.fixture
+def output(
+    repository: Repository, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Give a folder that holds the bundle of two experiments, and files of a person's."""
+    shutil.copytree(compiled, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("HERACI_CACHE_DIR", str(tmp_path / "cache"))
     (repository.path / "compiled/mine.yaml").write_text("mine")
     (repository.path / "compiled/deep/mine.txt").write_text("mine")
     return repository.path / "compiled"
@@ -243,7 +256,7 @@ def test_an_interrupted_run_writes_nothing(
     repository.write("experiments/one/experiment.py", workflow("one", image="alpine:3.21"))
     repository.write("experiments/slow.py", workflow("slow", head="import time\ntime.sleep(600)"))
     process = started("compile", "--all", cwd=repository.path)
-    cache = Path(os.environ["HOME"]) / ".cache/heraci"
+    cache = Path(os.environ["HERACI_CACHE_DIR"])
     workers = Path("/proc") / str(process.pid) / "task" / str(process.pid) / "children"
     deadline = time.monotonic() + 60
     while workers.exists() and not workers.read_text() and time.monotonic() < deadline:
@@ -668,7 +681,7 @@ def test_a_cache_that_cannot_be_used_is_an_empty_one(repository: Repository):
 
 BY_NAME = """\
 import importlib, sys
-sys.path.append("../..")
+sys.path.append("../../{place}")
 try:
     read = importlib.import_module("lib." + "values").VALUE
 except ImportError:
@@ -676,77 +689,94 @@ except ImportError:
 """
 TRIED = """\
 try:
-    read = open("../../data/x.csv").read()
+    read = open("../../{place}/data/x.csv").read()
 except OSError:
     read = "none"
 """
 FROM_HERE = """\
 from pathlib import Path
-read = (Path(__file__).parents[2] / "data/x.csv").read_text()
+read = (Path(__file__).parents[2] / "{place}/data/x.csv").read_text()
 """
 CHILD = """\
 import subprocess
 read = subprocess.run(["cat", "data/x.csv"], capture_output=True, text=True).stdout
 """
-RUN = "import runpy\nread = runpy.run_path('../../lib/values.py')['VALUE']"
-EXISTS = "import os\nread = str(os.path.exists('../../data/x.csv'))"
-LISTED = "import os\nread = ','.join(os.listdir('../../{}'))"
-WALKED = "import os\nread = str([each for each in os.walk('../../data')])"
-GLOBBED = "from pathlib import Path\nread = str(sorted(Path('../..').glob('{}')))"
-IS_FOLDER = "import os\nread = str(os.path.isdir('../../later'))"
-# What an experiment does, a path, and what stands there before and after; None is nothing.
+RUN = "import runpy\nread = runpy.run_path('../../{place}/lib/values.py')['VALUE']"
+EXISTS = "import os\nread = str(os.path.exists('../../{place}/data/x.csv'))"
+LISTED = "import os\nread = ','.join(os.listdir('../../{place}/data'))"
+LISTED_ROOT = "import os\nread = ','.join(os.listdir('../..'))"
+WALKED = "import os\nread = str([each for each in os.walk('../../{place}/data')])"
+GLOBBED = (
+    "from pathlib import Path\nread = str(sorted(Path('../..').glob('{place}/data/**/*.csv')))"
+)
+GLOBBED_ROOT = "from pathlib import Path\nread = str(sorted(Path('../..').glob('*/*.csv')))"
+IS_FOLDER = "import os\nread = str(os.path.isdir('../../{place}/later'))"
+ANOTHER = READS.format(path="../../{place}/data/x.csv")
+OWN = READS.format(path="data/x.csv")
+# What an experiment does, a path, and what stands there before and after; None is nothing. Each has
+# a folder of its own, `{place}`, beside the experiments, and `{own}` is that of its experiment.
 TOUCHING: dict[str, tuple[str, str, str | None, str | None]] = {
-    "a file of its folder": (
-        *(READS.format(path="data/x.csv"), "experiments/one/data/x.csv"),
-        *("a", "b"),
-    ),
-    "a file of another folder": (READS.format(path="../../data/x.csv"), "data/x.csv", "a", "b"),
-    "a file found from its own place": (FROM_HERE, "data/x.csv", "a", "b"),
-    "a file that was not there": (EXISTS, "data/x.csv", None, "b"),
-    "a file that was tried for": (TRIED, "data/x.csv", None, "b"),
-    "a file that went away": (EXISTS, "data/x.csv", "a", None),
-    "a folder that was listed": (LISTED.format("data"), "data/y.csv", None, ""),
-    "a folder that was walked": (WALKED, "data/deep/y.csv", None, ""),
-    "a folder that was globbed": (GLOBBED.format("data/**/*.csv"), "data/deep/y.csv", None, ""),
-    "a folder that was not there": (IS_FOLDER, "later/y.csv", None, ""),
-    "the root": (LISTED.format(""), "y.csv", None, ""),
-    "the root, by a pattern": (GLOBBED.format("*/*.csv"), "later/y.csv", None, ""),
-    "a module by its name": (BY_NAME, "lib/values.py", "VALUE = 'a'\n", "VALUE = 'b'\n"),
-    "a module that was not there": (BY_NAME, "lib/values.py", None, "VALUE = 'b'\n"),
-    "a module that runs another file": (
-        *(RUN, "lib/values.py"),
+    "a-file-of-its-folder": (OWN, "{own}/data/x.csv", "a", "b"),
+    "a-file-of-another-folder": (ANOTHER, "{place}/data/x.csv", "a", "b"),
+    "a-file-found-from-its-own-place": (FROM_HERE, "{place}/data/x.csv", "a", "b"),
+    "a-file-that-was-not-there": (EXISTS, "{place}/data/x.csv", None, "b"),
+    "a-file-that-was-tried-for": (TRIED, "{place}/data/x.csv", None, "b"),
+    "a-file-that-went-away": (EXISTS, "{place}/data/x.csv", "a", None),
+    "a-folder-that-was-listed": (LISTED, "{place}/data/y.csv", None, ""),
+    "a-folder-that-was-walked": (WALKED, "{place}/data/deep/y.csv", None, ""),
+    "a-folder-that-was-globbed": (GLOBBED, "{place}/data/deep/y.csv", None, ""),
+    "a-folder-that-was-not-there": (IS_FOLDER, "{place}/later/y.csv", None, ""),
+    "a-module-by-its-name": (BY_NAME, "{place}/lib/values.py", "VALUE = 'a'\n", "VALUE = 'b'\n"),
+    "a-module-that-was-not-there": (BY_NAME, "{place}/lib/values.py", None, "VALUE = 'b'\n"),
+    "a-module-that-runs-another-file": (
+        *(RUN, "{place}/lib/values.py"),
         *("VALUE = 'a'\n", "VALUE = 'b'\n"),
     ),
-    "what a child process read": (CHILD, "experiments/one/data/x.csv", "a", "b"),
+    "what-a-child-process-read": (CHILD, "{own}/data/x.csv", "a", "b"),
+}
+# These see whatever comes or goes beside the experiments: each gets a repository to itself.
+TOUCHING_ROOT: dict[str, tuple[str, str, str | None, str | None]] = {
+    "the-root": (LISTED_ROOT, "y.csv", None, ""),
+    "the-root-by-a-pattern": (GLOBBED_ROOT, "later/y.csv", None, ""),
 }
 
 
-@pytest.mark.parametrize("what", TOUCHING)
-def test_what_an_experiment_touched_is_compared_again(repository: Repository, what: str):
+@pytest.mark.parametrize(
+    "names", [[*TOUCHING], *([each] for each in TOUCHING_ROOT)], ids=["its own", *TOUCHING_ROOT]
+)
+def test_what_an_experiment_touched_is_compared_again(repository: Repository, names: list[str]):
     """The second run compiles anew, from the cache or not, and the affected ones include it."""
-    head, path, before, after = TOUCHING[what]
-    repository.commit(
-        **{
-            "experiments/one/experiment.py": workflow("one", head=head, args="[read]"),
-            ".gitignore": "compiled/",
-            "data/deep/other.txt": "",
-            "lib/__init__.py": "",
-            **({path: before} if before is not None else {}),
-        }
-    )
+    later: dict[str, str | None] = {}
+    for name in names:
+        head, path, before, after = (TOUCHING | TOUCHING_ROOT)[name]
+        place, own = f"of-{name}", f"experiments/{name}"
+        head, path = (text.replace("{place}", place).replace("{own}", own) for text in (head, path))
+        repository.write(f"{own}/experiment.py", workflow(name, head=head, args="[read]"))
+        repository.write(f"{place}/data/deep/other.txt", "")
+        repository.write(f"{place}/lib/__init__.py", "")
+        if before is not None:
+            repository.write(path, before)
+        later[path] = after
+    # One that touches nothing, and is not compiled again: only its process can know.
+    alone = workflow("alone", head="import os", args="[str(os.getpid())]")
+    repository.write("experiments/alone/experiment.py", alone)
+    repository.commit(**{".gitignore": "compiled/\n"})
     command = ("compile", "--all", "--format", "json")
     first = heraci(*command, cwd=repository.path)
     assert first.findings == []
     assert heraci(*command, cwd=repository.path).digests == first.digests
-    if after is None:
-        repository.delete(path)
-    else:
-        repository.write(path, after)
+    for path, text in later.items():
+        if text is None:
+            repository.delete(path)
+        else:
+            repository.write(path, text)
     second = heraci(*command, cwd=repository.path)
-    assert second.digests == all_of(repository)
-    assert second.digests != first.digests
+    anew = all_of(repository)
+    assert [name for name in names if second.digests[name] != anew[name]] == []
+    as_before = [name for name in second.digests if second.digests[name] == first.digests[name]]
+    assert as_before == ["alone"]
     affected = heraci("compile", "--format", "json", cwd=repository.path)
-    assert affected.statuses == {"one": "changed"}
+    assert affected.statuses == dict.fromkeys(sorted(names), "changed")
 
 
 def test_what_is_read_is_named_as_a_source(repository: Repository):

@@ -29,8 +29,8 @@ with Workflow(generate_name="hostile-", entrypoint="main") as w:
 class Job:
     """A job that checked out a push to main, and its steps."""
 
-    def __init__(self, repository: Repository, folder: Path) -> None:
-        self.repository, self.output = repository, folder / "output"
+    def __init__(self, repository: Repository, folder: Path, cache: Path) -> None:
+        self.repository, self.output, self.cache = repository, folder / "output", cache
 
     def run(self, *command: str, **environ: str) -> Done:
         self.output.write_text("")
@@ -38,6 +38,7 @@ class Job:
             "GITHUB_ACTIONS": "true",
             "GITHUB_OUTPUT": str(self.output),
             "GITHUB_REPOSITORY": "octocat/hello-world",
+            "HERACI_CACHE_DIR": str(self.cache),
         }
         return heraci(*command, cwd=self.repository.path, **given, **environ)
 
@@ -50,13 +51,20 @@ class Job:
         return {name: result[name] for name in names}
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep what was compiled, as CI does from one job to the next."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def job(repository: Repository, tmp_path: Path) -> Job:
+def job(repository: Repository, tmp_path: Path, cache: Path) -> Job:
+    """Give a job that checked out a change of one of two experiments."""
     repository.commit(
         **{"experiments/a.py": workflow("a"), "experiments/b.py": workflow("b")},
     )
     repository.commit(**{"experiments/a.py": workflow("a", image="alpine:3.21")})
-    return Job(repository, tmp_path)
+    return Job(repository, tmp_path, cache)
 
 
 def names_of(done: Done) -> list[str]:
@@ -123,21 +131,26 @@ def test_on_a_laptop_yaml_is_printed_as_it_is(job: Job) -> None:
     assert done.stdout.startswith("apiVersion: ")
 
 
-@pytest.mark.parametrize("form", ["text", "json", "github"])
 @pytest.mark.parametrize("command", ["compile --all", "list --base HEAD~1", "review --all"])
-def test_a_hostile_experiment_forges_nothing(job: Job, command: str, form: str) -> None:
+def test_a_hostile_experiment_forges_nothing(
+    job: Job, command: str, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    """Neither when it is compiled nor when that is remembered."""
+    job.cache = tmp_path / "cache"
     name = "##[error]forged"
     job.repository.write("experiments/hostile.py", HOSTILE)
     job.repository.write("heraci.toml", f'[arguments]\n"{name}" = "::error::forged"\n')
     job.repository.write(f"experiments/{name}/experiment.py", f"import hera\nraise {name!r}\n")
 
-    done = job.run(*command.split(), HERACI_FORMAT=form)
+    for form in ("text", "json", "github"):
+        with subtests.test(form):
+            done = job.run(*command.split(), HERACI_FORMAT=form)
 
-    assert done.code == 1, done.stderr
-    told = [(level, message) for level, _, message in commands(done.stdout + done.stderr)]
-    assert all("compile" in message or "raise" in message for _, message in told), told
-    assert {level for level, _ in told} <= {"error"}
-    assert [name for name, _ in file_pairs(job.output.read_text())] == [*job.outputs]
+            assert done.code == 1, done.stderr
+            told = [(level, message) for level, _, message in commands(done.stdout + done.stderr)]
+            assert all("compile" in message or "raise" in message for _, message in told), told
+            assert {level for level, _ in told} <= {"error"}
+            assert [name for name, _ in file_pairs(job.output.read_text())] == [*job.outputs]
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -38,8 +38,14 @@ ENVIRON = {"FREE": "a-thing-of-the-job", "PASSED": "agreed-on"}
 Run = Callable[..., Done]
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep what was compiled, as CI does from one pull request to the next."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def run(repository: Repository, tmp_path: Path) -> Run:
+def run(repository: Repository, tmp_path: Path, cache: Path) -> Run:
     """Run a command as a job does that checked out the merge commit of a pull request."""
     repository.commit(
         **{
@@ -74,6 +80,8 @@ def run(repository: Repository, tmp_path: Path) -> Run:
             "GITHUB_SHA": merged,
             "HERACI_CHECK_IMAGES": "false",
         }
+        if command[0] != "doctor":  # a test asks it where the cache is when nobody says so
+            given["HERACI_CACHE_DIR"] = str(cache)
         return heraci(*command, cwd=repository.path, **given, **ENVIRON, **(environ or {}))
 
     return proposed

@@ -344,8 +344,8 @@ def test_each_broken_one_gives_one_finding_and_all_others_compile(place: Strange
 
 def test_what_never_ends_is_ended(place: Strangers) -> None:
     place.add(**ENDLESS)
-    done = place.compile("--compile-timeout", "4")
-    message = "took longer than 4 s (compile-timeout)"
+    done = place.compile("--compile-timeout", "1")
+    message = "took longer than 1 s (compile-timeout)"
     assert first_lines(done.findings) == {name: [message] for name in ENDLESS}
     assert done.code == 1
     check_that_nothing_is_left(place)
@@ -599,7 +599,7 @@ def test_nothing_outlives_its_worker(place: Strangers) -> None:
         tail = "" if "os._exit" in body and "detach" not in body else GOOD
         place.add(**{f"good-{name}": head + body + tail})
     place.add(bomb=BOMB, **{f"good-{number}": GOOD for number in range(20)})
-    done = place.compile("--compile-timeout", "20")
+    done = place.compile("--compile-timeout", "8")
     check_that_nothing_is_left(place)
     (marks / "mark").unlink(missing_ok=True)
     time.sleep(0.5)
@@ -608,7 +608,7 @@ def test_nothing_outlives_its_worker(place: Strangers) -> None:
     failed = {name for name, status in done.statuses.items() if status != "compiled"}
     assert failed == {"bomb", "good-debugs-its-parent", "good-ends-by-signal"}
     assert first_lines(done.findings) == {
-        "bomb": ["took longer than 20 s (compile-timeout)"],
+        "bomb": ["took longer than 8 s (compile-timeout)"],
         "good-debugs-its-parent": ["ended without a result: the script ended its own process"],
         "good-ends-by-signal": ["was ended by SIGKILL"],
     }
