@@ -599,7 +599,8 @@ def test_nothing_outlives_its_worker(place: Strangers) -> None:
         tail = "" if "os._exit" in body and "detach" not in body else GOOD
         place.add(**{f"good-{name}": head + body + tail})
     place.add(bomb=BOMB, **{f"good-{number}": GOOD for number in range(20)})
-    done = place.compile("--compile-timeout", "8")
+    place.repository.write("heraci.toml", "[experiments.bomb]\ncompile-timeout = 3\n")
+    done = place.compile()
     check_that_nothing_is_left(place)
     (marks / "mark").unlink(missing_ok=True)
     time.sleep(0.5)
@@ -608,7 +609,7 @@ def test_nothing_outlives_its_worker(place: Strangers) -> None:
     failed = {name for name, status in done.statuses.items() if status != "compiled"}
     assert failed == {"bomb", "good-debugs-its-parent", "good-ends-by-signal"}
     assert first_lines(done.findings) == {
-        "bomb": ["took longer than 8 s (compile-timeout)"],
+        "bomb": ["took longer than 3 s (compile-timeout)"],
         "good-debugs-its-parent": ["ended without a result: the script ended its own process"],
         "good-ends-by-signal": ["was ended by SIGKILL"],
     }
