@@ -182,7 +182,7 @@ def scripts(version: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("version", "python", "more"),
     [
-        pytest.param("5.6.0", ">=3.9,<3.13", ("pydantic<2", "kubernetes"), id="5.6"),
+        pytest.param("5.6.0", ">=3.9,<3.13", ("pydantic<2",), id="5.6"),
         pytest.param("5.16.3", ">=3.9,<3.13", (), id="5.16"),
         pytest.param("5.24.0", "3.9", (), id="5.24-on-3.9"),
         pytest.param("6.0.0", ">=3.10,<3.14", (), id="6.0"),
