@@ -18,7 +18,7 @@ from heraci.compile.environments import Environment
 from heraci.compile.values import Request
 from heraci.compile.workers import Ended, Task
 from heraci.compile_worker import PLACEHOLDER, PLACEHOLDER_SERVER, PLACEHOLDER_TOKEN
-from heraci.tree import Tree
+from heraci.tree import Tree, parents
 
 _PACKAGE = Path(__file__).parent.parent
 # By what lies there scripts know the root of a repository, going up until they find it.
@@ -130,7 +130,7 @@ class Attempt:
             own = self.environment.python or self.environment.own_python
             worker = str(_PACKAGE / "compile_worker" / "__main__.py")
             beside = str(authors) if self.environment.python else ""
-            python = [str(own), "-s", worker, beside, metadata.version("hera")]
+            python = [str(own), "-s", worker, beside, _own_hera()]
         there = {"", *_folders(staged)}
         last = [each for each in dict.fromkeys([request.experiments_dir, ""]) if each in there]
         job = {
@@ -271,11 +271,9 @@ def _first_below(files: Iterable[str], folders: set[str]) -> set[str]:
     """Give one file of each folder inside the given ones, so that they are there to be listed."""
     first: dict[str, str] = {}
     for path in files:
-        parent = dirname(path)
-        while parent:
+        for parent in parents(path):
             if dirname(parent) in folders:
                 first.setdefault(parent, path)
-            parent = dirname(parent)
     return set(first.values())
 
 
@@ -288,6 +286,11 @@ def _identity(tree: Any, path: str) -> str:
 
 
 @cache
+def _own_hera() -> str:
+    return metadata.version("hera")
+
+
+@cache
 def _own_versions() -> tuple[str, ...]:
     """Give what of heraci itself decides the bytes: its compiler, its author classes, its Hera."""
     own = hashlib.sha256()
@@ -295,7 +298,7 @@ def _own_versions() -> tuple[str, ...]:
     worker = sorted((_PACKAGE / "compile_worker").rglob("*.py"))
     for file in (*rooms, *worker, _PACKAGE / "experiment.py", _PACKAGE / "document.py"):
         own.update(file.read_bytes())
-    return (own.hexdigest(), platform.python_version(), metadata.version("hera"))
+    return (own.hexdigest(), platform.python_version(), _own_hera())
 
 
 def _key(request: Request, environment: Environment) -> str:

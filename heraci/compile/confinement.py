@@ -12,7 +12,7 @@ import resource
 import signal
 import stat
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from heraci.compile_worker.process import (
     adopt_orphans,
@@ -52,6 +52,19 @@ def confine(request: dict[str, Any], result: int, log: int) -> None:
     # is to become another program still knows its environ, an index's password perhaps.
     be_open_to_own_user(not request["command"])
     os.umask(0o077)
+
+
+def become_program(request: dict[str, Any], result: int, log: int) -> NoReturn:
+    """Turn a process that was forked for it into a request's program, behind the wall."""
+    try:
+        confine(request, result, log)
+        os.chdir(request["place"])
+        os.execve(request["command"][0], request["command"], request["environ"])  # closes the rest
+    except BaseException as error:
+        # The log is what heraci shows of a worker that gave no result.
+        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(1)
 
 
 def _limit(limits: dict[str, Any]) -> None:

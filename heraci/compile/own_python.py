@@ -12,9 +12,9 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
-from heraci.compile.confinement import confine
+from heraci.compile.confinement import become_program
 
 _MOST_SAID = 1 << 16
 
@@ -29,7 +29,10 @@ class OwnPython:
         self.socket, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(request, theirs.fileno(), log)
+            # Its time is that of many experiments, each of which limits its own.
+            limits = {**request["limits"], "seconds": None}
+            started = {**request, **request["python"], "place": "/", "limits": limits}
+            become_program(started, theirs.fileno(), log)
         theirs.close()
 
     def fits(self, request: dict[str, Any]) -> bool:
@@ -84,17 +87,3 @@ def _wanted(request: dict[str, Any]) -> tuple[Any, ...]:
     limits = request["limits"]
     kept = ("memory", "file_size", "open_files")
     return (*request["python"]["command"], *(limits[each] for each in kept))
-
-
-def _become(request: dict[str, Any], control: int, log: int) -> NoReturn:
-    python = request["python"]
-    try:
-        # Its time is that of many experiments, each of which limits its own.
-        limits = {**request["limits"], "seconds": None}
-        confine({**request, "limits": limits, "command": python["command"]}, control, log)
-        os.chdir("/")
-        os.execve(python["command"][0], python["command"], python["environ"])
-    except BaseException as error:
-        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
-    finally:
-        os._exit(1)

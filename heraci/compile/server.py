@@ -28,13 +28,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from heraci.compile.confinement import confine, isolate
+from heraci.compile.confinement import become_program, isolate
 from heraci.compile.own_python import OwnPython
 from heraci.compile.removal import remove_tree
 from heraci.compile.zygote import LostError, Zygote
-from heraci.compile_worker.process import adopt_orphans
+from heraci.compile_worker.process import adopt_orphans, woken_by_children
 
 _CALM = 0.25  # seconds between two looks at what long-running workers have written
 _WARMING = 60.0  # seconds until a Python must have imported Hera
@@ -86,11 +86,7 @@ class Server:
 
     def serve(self) -> None:
         """Answer requests until the other side closes the socket, then leave nothing."""
-        reader, writer = os.pipe()
-        for descriptor in (reader, writer):
-            os.set_blocking(descriptor, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        reader = woken_by_children()
         self.selector.register(self.control, selectors.EVENT_READ)
         self.selector.register(reader, selectors.EVENT_READ)
         if self.zygote:
@@ -146,7 +142,7 @@ class Server:
         if request["command"]:
             pid = os.fork()
             if pid == 0:
-                _become(request, *files)
+                become_program(request, *files)
         elif request["python"]:
             pid = self.run_in_own(request, files)
         else:
@@ -334,19 +330,6 @@ def _create(path: str, uid: int | None) -> int:
     if uid is not None:
         os.fchown(file, uid, uid)
     return file
-
-
-def _become(request: dict[str, Any], result: int, log: int) -> NoReturn:
-    """Turn the forked process into another program, behind the wall."""
-    try:
-        confine(request, result, log)
-        os.chdir(request["place"])
-        os.execve(request["command"][0], request["command"], request["environ"])  # closes the rest
-    except BaseException as error:
-        # The log is what heraci shows of a worker that gave no result.
-        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
-    finally:
-        os._exit(1)
 
 
 # --- ending ---------------------------------------------------------------------------------------

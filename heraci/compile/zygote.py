@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from heraci.compile.confinement import confine
-from heraci.compile_worker.process import RESULT, end_with, libc
+from heraci.compile_worker.process import end_with, libc, woken_by_children
 
 _MADV_COLLAPSE = 25
 _HUGE_PAGE = 2 << 20
@@ -139,11 +139,7 @@ class _Warm:
 
     def serve(self) -> None:
         """Answer until the other side closes the socket."""
-        woken, waker = os.pipe()
-        for descriptor in (woken, waker):
-            os.set_blocking(descriptor, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        woken = woken_by_children()
         poll = select.poll()
         poll.register(woken, select.POLLIN)
         poll.register(self.control, select.POLLIN)
@@ -182,31 +178,16 @@ class _Warm:
 
     def become_worker(self, request: bytes, result: int, log: int) -> NoReturn:
         """Turn the forked process into a worker, and run the job."""
-        # Taken now: the job may replace them.
-        leave, own_pid, write = os._exit, os.getpid(), os.write
-        code = 1
-        try:
-            wanted = json.loads(request)
-            confine(wanted, result, log)
-            from heraci.compile_worker.run import send
+        from heraci.compile_worker.run import become_worker
 
+        def prepared() -> dict[str, Any]:
+            wanted: dict[str, Any] = json.loads(request)
+            confine(wanted, result, log)
             for each in self.hooks:
                 os.register_at_fork(**each)
-            os.environ.clear()
-            os.environ.update(wanted["environ"])
-            outcome = self.run.result(wanted["job"])
-            if os.getpid() == own_pid:  # what the script forked comes here too
-                send(RESULT, outcome)
-            code = 0
-        except BaseException as error:
-            # The log is what heraci shows of a worker that gave no result.
-            write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
-        finally:
-            try:
-                sys.stdout.flush()
-                sys.stderr.flush()
-            finally:
-                leave(code)
+            return wanted
+
+        become_worker(self.run, prepared)
 
 
 # --- what a fork costs ----------------------------------------------------------------------------

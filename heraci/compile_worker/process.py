@@ -41,6 +41,16 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def woken_by_children() -> int:
+    """Have the end of a child wake who waits for a descriptor to be readable; give that one."""
+    woken, waker = os.pipe()
+    for descriptor in (woken, waker):
+        os.set_blocking(descriptor, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    return woken
+
+
 def gain_nothing() -> None:
     """Give up for good the chance to gain rights by starting another program."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)

@@ -20,7 +20,8 @@ import threading
 import traceback
 import types
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from heraci.compile_worker import randomness
 from heraci.compile_worker.after_import import AfterImport
@@ -41,6 +42,7 @@ from heraci.compile_worker.outside import (
     watch_events,
 )
 from heraci.compile_worker.person import Person
+from heraci.compile_worker.process import RESULT
 from heraci.compile_worker.programs import Programs
 from heraci.compile_worker.record import ARGO_KINDS, Place, Record
 from heraci.compile_worker.rest import Rest
@@ -515,3 +517,30 @@ def send(sink: int, result: dict[str, Any]) -> None:
     """Write a result to a file descriptor."""
     with os.fdopen(sink, "w", encoding="utf-8") as file:
         file.write(json.dumps(result))
+
+
+def become_worker(run: Run, prepare: Callable[[], dict[str, Any]]) -> NoReturn:
+    """Turn a process that was forked for it into a worker, and run its job.
+
+    `prepare` gives up what the job must not have, and gives its `environ` and the `job`.
+    """
+    # Taken now: the job may replace them.
+    leave, own_pid, write = os._exit, os.getpid(), os.write
+    code = 1
+    try:
+        wanted = prepare()
+        os.environ.clear()
+        os.environ.update(wanted["environ"])
+        outcome = run.result(wanted["job"])
+        if os.getpid() == own_pid:  # what the script forked comes here too
+            send(RESULT, outcome)
+        code = 0
+    except BaseException as error:
+        # The log is what heraci shows of a worker that gave no result.
+        write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            leave(code)

@@ -19,17 +19,17 @@ import os
 import select
 import signal
 import socket
-import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from heraci.compile_worker.process import (
-    RESULT,
     adopt_orphans,
     be_open_to_own_user,
     end_with,
     keep_only,
     limit_processor_time,
+    woken_by_children,
 )
+from heraci.compile_worker.run import become_worker
 
 
 def serve(control: socket.socket, run: Any) -> None:
@@ -40,11 +40,7 @@ def serve(control: socket.socket, run: Any) -> None:
     be_open_to_own_user(False)
     # It may be meant for a worker that has ended.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    woken, waker = os.pipe()
-    for descriptor in (woken, waker):
-        os.set_blocking(descriptor, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    woken = woken_by_children()
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(control, select.POLLIN)
@@ -87,42 +83,22 @@ def _fork(run: Any, job: int, result: int, log: int) -> int:
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become_worker(run, job, result, log, server)
+        become_worker(run, lambda: _prepared(job, result, log, server))
     return pid
 
 
-def _become_worker(run: Any, job: int, result: int, log: int, server: int) -> NoReturn:
-    """Turn the forked process into a worker, and run the job."""
-    # Taken now: the job may replace them.
-    leave, own_pid, write = os._exit, os.getpid(), os.write
-    code = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        end_with(server)
-        adopt_orphans()
-        with os.fdopen(job, "rb", closefd=False) as file:
-            wanted = json.load(file)
-        keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
-        be_open_to_own_user(True)
-        limit_processor_time(wanted["seconds"])
-        os.environ.clear()
-        os.environ.update(wanted["environ"])
-        os.chdir(wanted["place"])
-        outcome = run.result(wanted["job"])
-        if os.getpid() == own_pid:  # what the script forked comes here too
-            from heraci.compile_worker.run import send
-
-            send(RESULT, outcome)
-        code = 0
-    except BaseException as error:
-        # The log is what heraci shows of a worker that gave no result.
-        write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
-    finally:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            leave(code)
+def _prepared(job: int, result: int, log: int, server: int) -> dict[str, Any]:
+    """Keep nothing of the process that forked us, and read what is to be run."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    end_with(server)
+    adopt_orphans()
+    with os.fdopen(job, "rb", closefd=False) as file:
+        wanted: dict[str, Any] = json.load(file)
+    keep_only(os.open(os.devnull, os.O_RDONLY), log, log, result)
+    be_open_to_own_user(True)
+    limit_processor_time(wanted["seconds"])
+    os.chdir(wanted["place"])
+    return wanted
